@@ -1,0 +1,35 @@
+# Everything that CI runs, and nothing that it does not.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11
+
+.PHONY: demo check test slow bench protos format clean help
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@echo "setting up $(VENV) (once; takes about a minute)"
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Cordon needs Python 3.11 or newer"; exit 1)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+check: $(VENV)/.ready  ## lint, types, import rules
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+
+test: $(VENV)/.ready  ## every test but the slow ones
+	$(BIN)/pytest --durations=20
+
+format: $(VENV)/.ready  ## format and mend what can be mended
+	$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
+
+protos: $(VENV)/.ready  ## write cordon/wire/v1 anew
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --mypy_out=quiet:. protos/cordon/wire/v1/*.proto
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

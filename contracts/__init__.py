@@ -1,0 +1,1 @@
+"""Data contracts and code lists, as package data."""

@@ -1,0 +1,1 @@
+"""Routes and adds: sees no record, opens no total."""

@@ -1,0 +1,1 @@
+"""Cordon: answers over many forces' records, without any record leaving its force."""

@@ -1,0 +1,98 @@
+"""Private keys on disk: PEM (PKCS #8), one key a file, readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from cordon.errors import Misconfigured
+
+PrivateKey = Ed25519PrivateKey | X25519PrivateKey | ec.EllipticCurvePrivateKey
+Key = TypeVar("Key", bound=PrivateKey)
+
+OWNER_ONLY = 0o600
+
+
+def read_private_key(path: Path, kind: type[Key]) -> Key:
+    """The private key of class `kind` that lies at `path`.
+
+    Raises:
+        Misconfigured: missing, readable by others, truncated, or of another kind.
+    """
+    try:
+        mode = path.stat().st_mode
+        pem = path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(f"cannot read the private key {path}: {error.strerror}") from None
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Misconfigured(f"the private key {path} can be read by others than its owner", hint=f"chmod 600 {path}")
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        raise Misconfigured(f"{path} is not an unencrypted private key in PEM form, or is truncated") from None
+    if not isinstance(key, kind):
+        raise Misconfigured(f"{path} holds another kind of key than {kind.__name__}")
+    return key
+
+
+def write_private_key(path: Path, key: PrivateKey) -> None:
+    """Write a private key to a new file that only its owner can read.
+
+    Raises:
+        Misconfigured: the file exists already, or cannot be written.
+    """
+    write_new(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=OWNER_ONLY)
+
+
+def write_certificate(path: Path, certificate: x509.Certificate) -> None:
+    """Write a certificate in PEM form to a new file.
+
+    Raises:
+        Misconfigured: the file exists already, or cannot be written.
+    """
+    write_new(path, certificate.public_bytes(Encoding.PEM), mode=0o644)
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The certificate that lies at `path` in PEM form.
+
+    Raises:
+        Misconfigured: missing or not a certificate.
+    """
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"cannot read the certificate {path}: {error.strerror}") from None
+    except ValueError:
+        raise Misconfigured(f"{path} is not a certificate in PEM form, or is truncated") from None
+
+
+def write_new(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file that must not exist yet, durably, with its mode from the first byte on.
+
+    Raises:
+        Misconfigured: the file exists already, or cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise Misconfigured(f"{path} exists already and is not overwritten") from None
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,224 @@
+"""What an analyst asks (`Question`) and on what terms (`Terms`): frozen, closed, canonical.
+
+A question has one form only, so that its digest names it: measures and keys in the order asked,
+forces sorted as bytes, predicates without NOT (negation is pushed into the atoms, which gives SQL's
+WHERE semantics for unknown values: a comparison with an unknown number or date is never true).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cordon.contract import FORCE
+from cordon.errors import Malformed
+from cordon.units import FORCE_ID, NAME, Digest, Rho
+
+MOST_ATOMS = 256
+MOST_DEPTH = 16
+MOST_MEASURES = 16
+MOST_KEYS = 6
+
+
+class MeasureKind(IntEnum):
+    """What is measured in each cell. Values are those of `Measure.Kind` on the wire."""
+
+    COUNT = 1
+    """Rows, at most k of each unit."""
+    COUNT_UNIT = 2
+    """Distinct units, once in each force where they are known."""
+    SUM = 3
+    """Sum of a bounded number over those rows."""
+
+
+class Grain(IntEnum):
+    """How coarse a key is. Values are those of `Key.Grain` on the wire."""
+
+    VALUE = 1
+    """The values of a category, or the forces."""
+    MONTH = 2
+    """Calendar months of a date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measure; `column` names the summed number and is empty for counts."""
+
+    kind: MeasureKind
+    column: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.kind is MeasureKind.SUM) != bool(self.column):
+            raise Malformed("a SUM names a column, a count names none")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """True where a category is one of `codes` (sorted, distinct, at least one)."""
+
+    column: str
+    codes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.codes or list(self.codes) != sorted(set(self.codes)):
+            raise Malformed(f"predicate on {self.column}: codes must be sorted and distinct")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """True where a number or date is known and lies in [low, high].
+
+    Units: resolutions for a number, days since 1970-01-01 for a date; None means no bound. A range
+    without bounds means 'is known'; one with low > high matches nothing.
+    """
+
+    column: str
+    low: int | None
+    high: int | None
+
+    def __post_init__(self) -> None:
+        if any(bound is not None and abs(bound) > 2**53 for bound in (self.low, self.high)):
+            raise Malformed(f"predicate on {self.column}: bound out of range")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """True where a number or date is unknown."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """True where every part is; at least two parts."""
+
+    parts: tuple[Predicate, ...]
+
+    def __post_init__(self) -> None:
+        _check_parts(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """True where at least one part is; at least two parts."""
+
+    parts: tuple[Predicate, ...]
+
+    def __post_init__(self) -> None:
+        _check_parts(self.parts)
+
+
+Atom = Member | Range | Missing
+Predicate = Atom | All | Some
+
+
+def _check_parts(parts: tuple[Predicate, ...]) -> None:
+    if len(parts) < 2:
+        raise Malformed("a combined predicate needs at least two parts")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing to group by: a category, `force`, or a date at a grain."""
+
+    column: str
+    grain: Grain = Grain.VALUE
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and of which forces. Shape only: `plan` checks it against the contract.
+
+    Raises:
+        Malformed: not in canonical form, or over a structural limit.
+    """
+
+    dataset: str
+    contract_version: int
+    measures: tuple[Measure, ...]
+    where: Predicate | None
+    keys: tuple[Key, ...]
+    forces: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        names = [self.dataset, *(m.column for m in self.measures if m.column), *(k.column for k in self.keys)]
+        names += [atom.column for atom in atoms(self.where)]
+        if not all(NAME.fullmatch(name) for name in names):
+            raise Malformed("a data set or column has a name that no contract can have")
+        if not 1 <= len(self.measures) <= MOST_MEASURES or len(set(self.measures)) != len(self.measures):
+            raise Malformed(f"a question has 1 to {MOST_MEASURES} distinct measures")
+        if len(self.keys) > MOST_KEYS or len({key.column for key in self.keys}) != len(self.keys):
+            raise Malformed(f"a question has at most {MOST_KEYS} keys, each column once")
+        if not self.forces or list(self.forces) != sorted(set(self.forces), key=str.encode):
+            raise Malformed("a question names its forces, sorted as bytes and distinct")
+        if not all(FORCE_ID.fullmatch(force) for force in self.forces):
+            raise Malformed("a question names a force that no manifest can have")
+        if len(atoms(self.where)) > MOST_ATOMS or _depth(self.where) > MOST_DEPTH:
+            raise Malformed(f"a predicate has at most {MOST_ATOMS} parts, nested {MOST_DEPTH} deep")
+
+    @property
+    def by_force(self) -> bool:
+        """Whether each force fills cells of its own."""
+        return any(key.column == FORCE for key in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSeed:
+    """The check seed, sealed to one force with HPKE (RFC 9180, base mode): `enc || ciphertext`."""
+
+    force: str
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a question is asked; signed with it.
+
+    Times are whole seconds since 1970-01-01 UTC.
+    """
+
+    rho: Rho
+    """Most rho per attempt; exactly this is charged."""
+    block_rho: tuple[Rho, ...]
+    """How the rho is split over the plan's blocks; sums to `rho` less one nano-rho, which pays for tau."""
+    attempts: int
+    """Most attempts; the most that the query can cost is `attempts` times `rho`."""
+    purpose: str
+    manifest_version: int
+    nonce: bytes
+    """32 random bytes; the salt of every commitment to this query."""
+    decide_by: int
+    expires: int
+    parameter_set: str
+    bfv_key_hash: Digest
+    seed_hash: Digest
+    """SHA-256 of the 32-byte check seed."""
+    sealed_seeds: tuple[SealedSeed, ...]
+    """One for each force of the question, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question and its terms, as one analyst signed them."""
+
+    question: Question
+    terms: Terms
+
+    def __post_init__(self) -> None:
+        if tuple(seed.force for seed in self.terms.sealed_seeds) != self.question.forces:
+            raise Malformed("the check seed must be sealed to each force of the question, in order")
+
+
+def atoms(predicate: Predicate | None) -> list[Atom]:
+    """Every atom of a predicate, left to right."""
+    if predicate is None:
+        return []
+    if isinstance(predicate, All | Some):
+        return [atom for part in predicate.parts for atom in atoms(part)]
+    return [predicate]
+
+
+def _depth(predicate: Predicate | None) -> int:
+    if isinstance(predicate, All | Some):
+        return 1 + max(_depth(part) for part in predicate.parts)
+    return 0

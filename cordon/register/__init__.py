@@ -1,0 +1,1 @@
+"""The register: signed events, in order, for anyone to check."""

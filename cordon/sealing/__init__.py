@@ -1,0 +1,1 @@
+"""How a vector of integers is hidden: masks, check cells, BFV ciphertexts, and what binds them."""

@@ -1,0 +1,1 @@
+"""What travels: the messages, their encoding, and the channel they travel on."""

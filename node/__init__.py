@@ -1,0 +1,1 @@
+"""Runs inside one force: the only code that sees records."""
