@@ -71,6 +71,8 @@ def _tag(tagged: Cells, at: int, seed: bytes, transcript: Digest, modulus: int) 
     )
     weights = uniform(key, modulus, len(tagged))
     if modulus.bit_length() <= 31:
-        return sum((weights * tagged % np.uint64(modulus)).tolist()) % modulus
-    # Products of two 58-bit residues do not fit a machine word.
-    return sum(w * y for w, y in zip(weights.tolist(), tagged.tolist(), strict=True)) % modulus
+        products: list[int] = (weights * tagged % np.uint64(modulus)).tolist()
+    else:
+        # Products of two 58-bit residues do not fit a machine word.
+        products = [w * y for w, y in zip(weights.tolist(), tagged.tolist(), strict=True)]
+    return sum(products) % modulus
