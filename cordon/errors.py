@@ -60,7 +60,7 @@ class Declined(Refused):
     """A force declines a query; nothing was charged.
 
     Attributes:
-        code: name of a `DeclineCode` of protos/cordon/wire/v1/federation.proto, in lower case.
+        code: a `DeclineCode` of register/leaf.py in words, e.g. `not held`.
     """
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
