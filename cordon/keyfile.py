@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,17 +20,47 @@ from cryptography.hazmat.primitives.serialization import (
 from cordon.errors import Misconfigured
 
 PrivateKey = Ed25519PrivateKey | X25519PrivateKey | ec.EllipticCurvePrivateKey
-Key = TypeVar("Key", bound=PrivateKey)
 
 OWNER_ONLY = 0o600
 
 
-def read_private_key(path: Path, kind: type[Key]) -> Key:
-    """The private key of class `kind` that lies at `path`.
+def read_signing_key(path: Path) -> Ed25519PrivateKey:
+    """The Ed25519 key that lies at `path`.
 
     Raises:
         Misconfigured: missing, readable by others, truncated, or of another kind.
     """
+    key = _read(path)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Misconfigured(f"{path} holds another kind of key than Ed25519")
+    return key
+
+
+def read_seal_key(path: Path) -> X25519PrivateKey:
+    """The X25519 key that lies at `path`.
+
+    Raises:
+        Misconfigured: missing, readable by others, truncated, or of another kind.
+    """
+    key = _read(path)
+    if not isinstance(key, X25519PrivateKey):
+        raise Misconfigured(f"{path} holds another kind of key than X25519")
+    return key
+
+
+def read_authority_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The P-256 key that lies at `path`.
+
+    Raises:
+        Misconfigured: missing, readable by others, truncated, or of another kind.
+    """
+    key = _read(path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Misconfigured(f"{path} holds another kind of key than P-256")
+    return key
+
+
+def _read(path: Path) -> object:
     try:
         mode = path.stat().st_mode
         pem = path.read_bytes()
@@ -40,12 +69,9 @@ def read_private_key(path: Path, kind: type[Key]) -> Key:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Misconfigured(f"the private key {path} can be read by others than its owner", hint=f"chmod 600 {path}")
     try:
-        key = load_pem_private_key(pem, password=None)
+        return load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
         raise Misconfigured(f"{path} is not an unencrypted private key in PEM form, or is truncated") from None
-    if not isinstance(key, kind):
-        raise Misconfigured(f"{path} holds another kind of key than {kind.__name__}")
-    return key
 
 
 def write_private_key(path: Path, key: PrivateKey) -> None:

@@ -105,6 +105,11 @@ def decode_envelope(data: bytes) -> Envelope:
     return decode(Envelope, data)
 
 
+def unexpected(payload_type: str) -> Malformed:
+    """The error for a payload of another type than the one that belongs here."""
+    return Malformed(f"a payload of type {payload_type[:80]!r} does not belong here")
+
+
 def _new(kind: Any) -> Message:
     return _UNIONS[kind].message() if kind in _UNIONS else _MESSAGES[kind.__name__]()
 

@@ -1,0 +1,91 @@
+"""`cordon`: loads only the command that was called, and prints foreseen errors as people read them."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points, version
+
+from cordon.errors import CordonError, Misconfigured, QuestionRefused
+
+GROUP = "cordon.commands"
+
+COMMANDS = {
+    "query": ("Ask the federation a question in SQL.", "analyst"),
+    "explain": ("Show a question's plan, expected error and cost; sends nothing about it.", "analyst"),
+    "datasets": ("List data sets, their columns and codes, and who holds them.", "analyst"),
+    "follow": ("Follow a query again by its id, and open its answer.", "analyst"),
+    "node": ("Run one force's node.", "node"),
+    "coordinator": ("Run the coordinator.", "coordinator"),
+    "keys": ("Make and inspect keys, certificates and manifests.", ""),
+}
+"""What each command does, and the extra of the distribution that it needs."""
+
+_INTERRUPTED = 130
+_USAGE = 2
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 2 for wrong usage, or a `CordonError`'s exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help", "help", "--version"):
+        sys.stdout.write(f"cordon {version('cordon')}\n" if name == "--version" else _help())
+        return 0 if arguments else _USAGE
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        sys.stderr.write(f"error: there is no command {name!r}\n\n{_help()}")
+        return _USAGE
+    try:
+        return _run_command(found[name], arguments[1:])
+    except CordonError as error:
+        sys.stderr.write(_described(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return _INTERRUPTED
+
+
+def _run_command(point: EntryPoint, arguments: list[str]) -> int:
+    try:
+        app = point.load()
+    except ModuleNotFoundError as error:
+        extra = COMMANDS.get(point.name, ("", ""))[1]
+        raise Misconfigured(
+            f"'{point.name}' needs {error.name}, which is not installed",
+            hint=f"pip install 'cordon[{extra}]'" if extra else "install Cordon anew",
+        ) from None
+    try:
+        app(args=arguments, prog_name=f"cordon {point.name}")
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else 0
+    return 0
+
+
+def _described(error: CordonError) -> str:
+    text = f"error: {error}\n"
+    if isinstance(error, QuestionRefused) and error.end > error.start:
+        text += _caret(error)
+    return text + (f"hint: {error.hint}\n" if error.hint else "")
+
+
+def _caret(error: QuestionRefused) -> str:
+    before = error.sql[: error.start]
+    line_start = before.rfind("\n") + 1
+    line = error.sql[line_start:].split("\n", 1)[0]
+    column = error.start - line_start
+    width = max(1, min(error.end - error.start, len(line) - column))
+    return f"  {line}\n  {' ' * column}{'^' * width}\n"
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {name:<12} {words}" for name, (words, _) in COMMANDS.items())
+    return (
+        "usage: cordon COMMAND [OPTIONS]\n\n"
+        "Answers over many police forces' records, without any record leaving its force.\n\n"
+        f"commands:\n{lines}\n\n"
+        "'cordon COMMAND --help' says more; 'cordon --version' prints the version.\n"
+    )

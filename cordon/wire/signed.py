@@ -1,0 +1,78 @@
+"""Models in signed envelopes: which payload type each model travels as, and what its bytes hash to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from cordon import envelope as kinds
+from cordon.envelope import Envelope, Signer, open_envelope, seal
+from cordon.query.model import Query, Question
+from cordon.register.leaf import (
+    AttemptFailed,
+    Completed,
+    Decision,
+    QueryEnded,
+    QuerySubmitted,
+    Receipt,
+    Rejected,
+    RosterFixed,
+)
+from cordon.units import Digest, tagged_digest
+from cordon.wire import codec
+from cordon.wire.messages import Hello, Ready
+
+Model = TypeVar("Model")
+
+PAYLOAD_TYPES: dict[type, str] = {
+    Query: kinds.QUERY,
+    Hello: kinds.HELLO,
+    Ready: kinds.READY,
+    Decision: kinds.DECISION,
+    Receipt: kinds.RECEIPT,
+    QuerySubmitted: kinds.QUERY_SUBMITTED,
+    RosterFixed: kinds.ROSTER_FIXED,
+    AttemptFailed: kinds.ATTEMPT_FAILED,
+    Completed: kinds.COMPLETED,
+    QueryEnded: kinds.QUERY_ENDED,
+    Rejected: kinds.REJECTED,
+}
+
+
+def sign(model: Any, *signers: Signer) -> Envelope:
+    """A model's canonical encoding, signed as its payload type."""
+    return seal(PAYLOAD_TYPES[type(model)], codec.encode(model), *signers)
+
+
+def open_signed(kind: type[Model], envelope: Envelope, keys: Mapping[Digest, Ed25519PublicKey]) -> Model:
+    """The model in an envelope that one of `keys` has signed.
+
+    Raises:
+        Untrusted: another payload type, or not signed by one of the keys.
+        Malformed: signed, but not such a model.
+    """
+    return codec.decode(kind, open_envelope(envelope, PAYLOAD_TYPES[kind], keys))
+
+
+def peek(kind: type[Model], envelope: Envelope) -> Model:
+    """What an envelope claims, before anything of it is verified; only to learn whose key to try.
+
+    Raises:
+        Malformed: another payload type, or not such a model.
+    """
+    if envelope.payload_type != PAYLOAD_TYPES[kind]:
+        raise codec.unexpected(envelope.payload_type)
+    return codec.decode(kind, envelope.payload)
+
+
+def payload_hash(envelope: Envelope) -> Digest:
+    """SHA-256 of the payload, as receipts and rosters name each other."""
+    return Digest(hashlib.sha256(envelope.payload).digest())
+
+
+def question_digest(question: Question) -> Digest:
+    """Names a question; never leaves unblinded, because questions can be guessed."""
+    return tagged_digest("cordon/v1/question", codec.encode(question))

@@ -1,0 +1,263 @@
+"""Prepare and contribute: from an admitted query to bytes that may leave, charged before they do.
+
+Nothing in memory here is ever stored: the ephemeral private key and the exact cells die with the
+process, and a restarted node declines the attempt. docs/protocol.md §5 and §6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from cordon.envelope import Envelope, Signer
+from cordon.errors import Declined, Malformed, Untrusted
+from cordon.manifest import Manifest
+from cordon.noise import add_noise_share
+from cordon.query.plan import CHECK_CELLS, blinded
+from cordon.register.leaf import Checkpoint, DeclineCode, Receipt
+from cordon.sealing.bfv import Sealer
+from cordon.sealing.check import with_check_cells
+from cordon.sealing.ciphertext import chunks_digest
+from cordon.sealing.keystream import residues
+from cordon.sealing.masks import agree, check_ephemeral_keys, mask
+from cordon.sealing.transcript import transcript_hash
+from cordon.units import Digest
+from cordon.wire.messages import ALGORITHM_VERSION, Fixed, Ready
+from cordon.wire.signed import open_signed, payload_hash, peek, sign
+from node.gate import Admission
+from node.ledger import Contribution, Ledger, Position
+from node.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One attempt that this force has said it is ready for."""
+
+    admission: Admission
+    attempt: int
+    private: X25519PrivateKey
+    note: Envelope
+    cells: Future[list[int]]
+    """The force's exact cells, being computed while the roster is made up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """A roster that passed every check."""
+
+    keys: Mapping[str, bytes]
+    """Force id → ephemeral public key."""
+    transcript: Digest
+
+
+def period_of(now: int) -> int:
+    """Number of the budget period that a time lies in: the calendar year, UTC."""
+    return datetime.fromtimestamp(now, UTC).year
+
+
+def prepare(
+    admission: Admission,
+    attempt: int,
+    *,
+    force: str,
+    manifest: Manifest,
+    ledger: Ledger,
+    signer: Signer,
+    cells: Future[list[int]],
+    serial: int,
+    now: int,
+) -> Prepared:
+    """Reserve an attempt's cost and sign a Ready note with a fresh ephemeral key.
+
+    Args:
+        serial: grows with every note of this force.
+
+    Raises:
+        Declined: the attempt is more than was signed for, was contributed to before, or the budget
+            does not hold it; nothing is reserved.
+    """
+    terms = admission.query.terms
+    if not 1 <= attempt <= terms.attempts:
+        raise Declined(DeclineCode.QUESTION.words, f"the query was signed for {terms.attempts} attempts")
+    if ledger.contribution(admission.query_hash, attempt) is not None:
+        raise Declined(DeclineCode.ROSTER.words, "this force has contributed to this attempt already")
+    timing = manifest.timing
+    expires = min(terms.expires, now + timing.ready_seconds + timing.contribute_seconds)
+    ledger.reserve(
+        admission.query_hash,
+        attempt,
+        domain=admission.domain,
+        rho=terms.rho,
+        limits=admission.limits,
+        period=period_of(now),
+        until=expires + timing.clock_tolerance_seconds,
+        now=now,
+    )
+    private = X25519PrivateKey.generate()
+    note = Ready(
+        query_hash=admission.query_hash,
+        attempt=attempt,
+        force=force,
+        ephemeral_key=private.public_key().public_bytes_raw(),
+        manifest_hash=manifest.digest,
+        plan=blinded(terms.nonce, admission.plan.digest),
+        algorithm_version=ALGORITHM_VERSION,
+        checkpoint=Checkpoint(),
+        expires=expires,
+        serial=serial,
+    )
+    return Prepared(admission, attempt, private, sign(note, signer), cells)
+
+
+def check_roster(
+    fixed: Fixed, prepared: Prepared, *, force: str, manifest: Manifest, policy: Policy, now: int
+) -> Roster:
+    """Check everything about a fixed roster that can be wrong, before anything is computed for it.
+
+    Raises:
+        Declined: with what is wrong; nothing was charged.
+    """
+    admission = prepared.admission
+    question, terms = admission.query.question, admission.query.terms
+    # Step 1: our own newest note is in it, byte for byte.
+    if prepared.note not in fixed.roster:
+        raise _refused("the roster does not hold this force's newest note")
+    # Step 2: each note is signed by its force; notes are in order and of the question's forces.
+    notes = [_verified(envelope, manifest) for envelope in fixed.roster]
+    forces = [note.force for note in notes]
+    if forces != sorted(set(forces), key=str.encode) or not set(forces) <= set(question.forces):
+        raise _refused("the roster is not made of distinct forces of the question, in order")
+    # Step 3: all notes are about the same thing.
+    own = open_signed(Ready, prepared.note, manifest.keyring(force))
+    for note in notes:
+        _check_note(note, own, now - manifest.timing.clock_tolerance_seconds)
+    # Step 4: ephemeral keys are canonical and distinct.
+    keys = {note.force: note.ephemeral_key for note in notes}
+    try:
+        check_ephemeral_keys(keys)
+    except Untrusted as error:
+        raise _refused(str(error)) from None
+    # Step 5: this force's own rules at this size, and the analyst's own key.
+    policy.check_roster(len(notes), question, terms.rho, manifest)
+    if hashlib.sha256(fixed.public_key).digest() != terms.bfv_key_hash:
+        raise _refused("the public key is not the one that the analyst signed for")
+    transcript = transcript_hash(
+        query_payload=admission.asked.envelope.payload,
+        attempt=prepared.attempt,
+        manifest=manifest.digest,
+        contract=admission.contract.digest,
+        completed_plan=admission.plan.completed_digest(len(notes)),
+        roster={note.force: envelope.payload for note, envelope in zip(notes, fixed.roster, strict=True)},
+    )
+    return Roster(keys, transcript)
+
+
+def contribute(
+    prepared: Prepared,
+    roster: Roster,
+    public_key: bytes,
+    *,
+    force: str,
+    ledger: Ledger,
+    signer: Signer,
+    now: int,
+) -> Contribution:
+    """Build the whole contribution in memory, then commit charge, receipt and bytes together.
+
+    Raises:
+        Declined: a peer's key is of low order, the public key is malformed, the attempt was
+            contributed to before, or the budget does not hold it; nothing was charged.
+    """
+    admission = prepared.admission
+    chunks = _sealed_vector(prepared, roster, public_key, force)
+    ciphertext_hash = chunks_digest(chunks)
+    terms = admission.query.terms
+
+    def make_receipt(position: Position) -> tuple[Envelope, Digest]:
+        receipt = Receipt(
+            force=force,
+            query_hash=admission.query_hash,
+            attempt=prepared.attempt,
+            transcript_hash=roster.transcript,
+            analyst_key_id=admission.asked.analyst_key_id,
+            purpose=terms.purpose,
+            domain=admission.domain,
+            period=position.period,
+            rho=terms.rho,
+            period_sum=position.period_sum,
+            lifetime_sum=position.lifetime_sum,
+            number=position.number,
+            previous=position.previous,
+            ciphertext_hash=ciphertext_hash,
+            plan=blinded(terms.nonce, admission.plan.digest),
+            checkpoint=Checkpoint(),
+        )
+        envelope = sign(receipt, signer)
+        return envelope, payload_hash(envelope)
+
+    return ledger.commit(
+        admission.query_hash,
+        prepared.attempt,
+        domain=admission.domain,
+        rho=terms.rho,
+        limits=admission.limits,
+        period=period_of(now),
+        transcript_hash=roster.transcript,
+        ciphertexts=chunks,
+        expires=terms.expires,
+        now=now,
+        make_receipt=make_receipt,
+    )
+
+
+def _sealed_vector(prepared: Prepared, roster: Roster, public_key: bytes, force: str) -> list[bytes]:
+    plan = prepared.admission.plan
+    modulus = plan.parameters.modulus
+    try:
+        sealer = Sealer(public_key, plan.parameters)
+        pairs = agree(
+            force,
+            prepared.private,
+            roster.keys,
+            transcript=roster.transcript,
+            modulus=modulus,
+            length=plan.cells + CHECK_CELLS,
+        )
+    except (Untrusted, Malformed) as error:
+        raise _refused(str(error)) from None
+    noised = add_noise_share(prepared.cells.result(), plan, len(roster.keys))
+    vector = with_check_cells(residues(noised, modulus), prepared.admission.seed, roster.transcript, modulus)
+    return sealer.seal(mask(vector, force, pairs, modulus))
+
+
+def _verified(envelope: Envelope, manifest: Manifest) -> Ready:
+    try:
+        claimed = peek(Ready, envelope)
+        return open_signed(Ready, envelope, manifest.keyring(claimed.force))
+    except (Untrusted, Malformed) as error:
+        raise _refused(f"a note of the roster: {error}") from None
+
+
+def _check_note(note: Ready, own: Ready, earliest: int) -> None:
+    # Whatever is not named here must be equal in all notes of one roster.
+    same = replace(
+        note,
+        force=own.force,
+        ephemeral_key=own.ephemeral_key,
+        checkpoint=own.checkpoint,
+        expires=own.expires,
+        serial=own.serial,
+    )
+    if same != own:
+        raise _refused(f"{note.force} is ready for another query, attempt, manifest or plan than this force")
+    if note.expires <= earliest:
+        raise _refused(f"the note of {note.force} has expired")
+
+
+def _refused(text: str) -> Declined:
+    return Declined(DeclineCode.ROSTER.words, text[:300])

@@ -1,0 +1,225 @@
+"""The gate: whether this force takes part in a query, decided before any record is touched.
+
+A decision follows from signatures, policy, budget and health alone; a latency or a refusal that
+depended on records would answer questions for free. docs/protocol.md §4 numbers the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from cordon.accounting import MARGIN
+from cordon.catalogue import Catalogue
+from cordon.contract import Contract
+from cordon.envelope import QUERY, Envelope, commitment, key_id
+from cordon.errors import Declined, Malformed, QuestionRefused, Unsupported, Untrusted
+from cordon.identity import Identity, Role, verify_certificate
+from cordon.manifest import Manifest
+from cordon.query.model import Query
+from cordon.query.plan import Plan, make_plan
+from cordon.register.leaf import DeclineCode
+from cordon.sealing.seed import open_seed, seal_context
+from cordon.units import Digest, Rho
+from cordon.wire.signed import open_signed, question_digest
+from node.ledger import Limits
+from node.policy import Policy
+
+NONCE_BYTES = 32
+LONGEST_LIFE_SECONDS = 90 * 86_400
+"""Furthest that a query's expiry may lie ahead; bounds how long reservations and bytes are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A data set that this force holds."""
+
+    contract: Contract
+    domain: str
+    """Budget domain of its records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query whose analyst is known; nothing else of it is checked yet."""
+
+    query_hash: Digest
+    envelope: Envelope
+    query: Query
+    analyst: Identity
+    analyst_key_id: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A query that passed the gate, with everything that the later phases need of it."""
+
+    asked: Asked
+    contract: Contract
+    plan: Plan
+    seed: bytes
+    """The check seed, opened; as secret as the query's answer until it is published."""
+    domain: str
+    limits: Limits
+
+    @property
+    def query_hash(self) -> Digest:
+        """Names the query."""
+        return self.asked.query_hash
+
+    @property
+    def query(self) -> Query:
+        """Question and terms."""
+        return self.asked.query
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One force's gate."""
+
+    force: str
+    manifest: Manifest
+    catalogue: Catalogue
+    policy: Policy
+    seal_key: X25519PrivateKey
+
+    def identify(self, envelope: Envelope, certificate: bytes, now: int) -> Asked:
+        """Step 1: the analyst's own signature, by a key that the federation's authority certified.
+
+        Args:
+            certificate: X.509 DER of the analyst's signing key.
+            now: seconds since 1970-01-01 UTC.
+
+        Raises:
+            Declined: nobody that the federation knows has signed this as a query.
+        """
+        with _declining(DeclineCode.UNTRUSTED):
+            analyst = verify_certificate(certificate, self.manifest.authority, roles=frozenset({Role.ANALYST}), now=now)
+            query = open_signed(Query, envelope, {key_id(analyst.key): analyst.key})
+        return Asked(commitment(QUERY, envelope.payload), envelope, query, analyst.identity, key_id(analyst.key))
+
+    def examine(
+        self,
+        asked: Asked,
+        *,
+        holdings: Mapping[tuple[str, int], Holding],
+        left: Callable[[str, Limits], Rho],
+        paused: bool,
+        now: int,
+    ) -> Admission:
+        """Pass a query through every further step of the gate.
+
+        Args:
+            holdings: what this force holds, by data set and version.
+            left: what a budget domain could still spend.
+            paused: an officer has paused the node.
+            now: seconds since 1970-01-01 UTC.
+
+        Raises:
+            Declined: with the code and public text of the first step that fails.
+        """
+        query = asked.query
+        # Step 2: in time.
+        self._check_times(query, now)
+        # Step 3: one federation: this manifest, this force, a listed purpose and contract.
+        self._check_membership(query)
+        contract = self._listed_contract(query)
+        # Step 4: health and holdings.
+        if paused:
+            raise Declined(DeclineCode.PAUSED.words, "this force has paused its node")
+        holding = holdings.get((contract.dataset, contract.version))
+        if holding is None:
+            raise Declined(
+                DeclineCode.NOT_HELD.words, f"this force does not hold {contract.dataset} v{contract.version}"
+            )
+        # Step 5: the plan, computed here, and the terms that must agree with it.
+        plan = self._plan(query, contract)
+        # Step 6: this force's own rules.
+        self.policy.check(query.question, query.terms, self.manifest)
+        self.policy.check_roster(len(query.question.forces), query.question, query.terms.rho, self.manifest)
+        # Step 7: the check seed is the one that every force was given.
+        seed = self._open_seed(query, asked.analyst_key_id)
+        # Step 8: the budget.
+        limits = self.policy.limits(holding.domain, self.manifest)
+        if limits is None or left(holding.domain, limits) < query.terms.rho:
+            raise Declined(DeclineCode.BUDGET.words, "the query would cost more than is left of the budget")
+        return Admission(asked, contract, plan, seed, holding.domain, limits)
+
+    def _check_times(self, query: Query, now: int) -> None:
+        terms, tolerance = query.terms, self.manifest.timing.clock_tolerance_seconds
+        if terms.expires + tolerance <= now:
+            raise Declined(DeclineCode.EXPIRED.words, "the query has expired")
+        if terms.decide_by > terms.expires or terms.expires > now + LONGEST_LIFE_SECONDS:
+            raise Declined(DeclineCode.QUESTION.words, "the query's decide-by time or expiry lies too far ahead")
+
+    def _check_membership(self, query: Query) -> None:
+        if query.terms.manifest_version != self.manifest.version:
+            raise Declined(
+                DeclineCode.MANIFEST.words,
+                f"the query names manifest version {query.terms.manifest_version}, "
+                f"this force has accepted version {self.manifest.version}",
+            )
+        members = self.manifest.by_id
+        if self.force not in query.question.forces or any(force not in members for force in query.question.forces):
+            raise Declined(
+                DeclineCode.QUESTION.words, "the query does not name this force, or names one that is no member"
+            )
+        if query.terms.purpose not in self.manifest.by_purpose:
+            raise Declined(DeclineCode.QUESTION.words, "the manifest does not list the query's purpose")
+
+    def _listed_contract(self, query: Query) -> Contract:
+        found = self.catalogue.get((query.question.dataset, query.question.contract_version))
+        if found is None:
+            raise Declined(DeclineCode.UNSUPPORTED.words, "the manifest does not list the query's data set")
+        return found[0]
+
+    def _plan(self, query: Query, contract: Contract) -> Plan:
+        terms, limits = query.terms, self.manifest.limits
+        if not 1 <= terms.attempts <= limits.attempts or terms.rho * terms.attempts > self.manifest.most_rho:
+            raise Declined(
+                DeclineCode.QUESTION.words,
+                f"the federation allows epsilon {float(limits.epsilon):g} per query, "
+                f"over at most {limits.attempts} attempts",
+            )
+        if sum(rho.nano for rho in terms.block_rho) + MARGIN.nano != terms.rho.nano:
+            raise Declined(DeclineCode.QUESTION.words, "the blocks' shares do not add up to the signed rho")
+        if len(terms.nonce) != NONCE_BYTES:
+            raise Declined(DeclineCode.QUESTION.words, "the query's nonce must have 32 bytes")
+        with _declining(DeclineCode.QUESTION):
+            plan = make_plan(
+                query.question,
+                terms.block_rho,
+                contract,
+                colluders=self.manifest.colluders,
+                most_cells=limits.cells,
+            )
+        if plan.parameters.name != terms.parameter_set:
+            raise Declined(DeclineCode.QUESTION.words, f"this question takes the parameter set {plan.parameters.name}")
+        return plan
+
+    def _open_seed(self, query: Query, analyst_key_id: Digest) -> bytes:
+        terms = query.terms
+        sealed = terms.sealed_seeds[query.question.forces.index(self.force)].sealed
+        context = seal_context(
+            force=self.force,
+            analyst_key_id=analyst_key_id,
+            question=question_digest(query.question),
+            nonce=terms.nonce,
+            bfv_key_hash=terms.bfv_key_hash,
+            seed=terms.seed_hash,
+        )
+        with _declining(DeclineCode.UNTRUSTED):
+            return open_seed(sealed, self.seal_key, context, signed_hash=terms.seed_hash)
+
+
+@contextmanager
+def _declining(code: DeclineCode) -> Iterator[None]:
+    try:
+        yield
+    except Unsupported as error:
+        raise Declined(DeclineCode.UNSUPPORTED.words, str(error)) from None
+    except (Untrusted, Malformed, QuestionRefused) as error:
+        raise Declined(code.words, str(error)) from None

@@ -1,0 +1,251 @@
+"""What a node answers to each task: the gate, the ledger and the contribution, without any wire.
+
+Every task is idempotent by query, attempt and phase, so a task that comes twice is answered alike.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from cordon.catalogue import Catalogue
+from cordon.envelope import QUERY, Signer, commitment
+from cordon.errors import Declined
+from cordon.register.leaf import Decision, DeclineCode, Outcome, text_commitment
+from cordon.units import Digest, Rho
+from cordon.wire import codec
+from cordon.wire.messages import Decide, Fixed, NodeAnswer, Prepare, Text
+from cordon.wire.signed import sign
+from node.aggregate import Snapshot
+from node.contribute import Prepared, check_roster, contribute, period_of, prepare
+from node.gate import Admission, Asked, Gate, Holding
+from node.ledger import Contribution, Ledger, Limits
+
+_WAITING_TEXT = "a person of this force decides about every query"
+
+Snapshots = dict[tuple[str, int], Snapshot]
+"""Open snapshots by data set and version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a node works with; all of it checked at start-up."""
+
+    force: str
+    gate: Gate
+    catalogue: Catalogue
+    ledger: Ledger
+    signer: Signer
+    pause_file: Path
+    clock: Callable[[], int]
+    """Seconds since 1970-01-01 UTC."""
+
+    run: Callable[[Callable[[], None]], object]
+    """Starts a computation beside the caller's."""
+
+
+class Tasks:
+    """Answers tasks; safe to use from several threads."""
+
+    def __init__(self, tools: Tools, snapshots: Snapshots) -> None:
+        self.snapshots = snapshots
+        self._tools = tools
+        self._lock = threading.Lock()
+        self._admissions: dict[Digest, Admission] = {}
+        self._prepared: dict[tuple[Digest, int], Prepared] = {}
+        self._serial = 0
+
+    def decide(self, task: Decide) -> NodeAnswer:
+        """Admit, await or decline; with an attempt, an admitted query is prepared at once."""
+        query_hash = commitment(QUERY, task.query.payload)
+        stored = self._tools.ledger.decision(query_hash)
+        waits = stored is not None and stored.outcome == Outcome.AWAITING_APPROVAL.name
+        if stored is None or (waits and self._tools.gate.policy.approval == "automatic"):
+            return self._decide_anew(task, query_hash)
+        answer = codec.decode(NodeAnswer, stored.answer)
+        admitted = stored.outcome == Outcome.ADMITTED.name
+        return self._with_ready(answer, query_hash, task.attempt) if admitted and task.attempt else answer
+
+    def prepare(self, task: Prepare) -> NodeAnswer:
+        """Reserve, and be ready for one attempt of an admitted query."""
+        return self._with_ready(NodeAnswer(None, None, None), task.query_hash, task.attempt)
+
+    def contribute(self, fixed: Fixed) -> Contribution | NodeAnswer:
+        """The contribution to a fixed roster, charged and durable; or a signed decline."""
+        stored = self._tools.ledger.contribution(fixed.query_hash, fixed.attempt)
+        if stored is not None:
+            return stored
+        try:
+            return self._contribute_once(fixed)
+        except Declined as declined:
+            return self._signed(fixed.query_hash, fixed.attempt, Outcome.DECLINED, _code(declined), str(declined))
+
+    def close(self, query_hash: Digest) -> None:
+        """Forget a query that has ended, and let its reservations go."""
+        self._tools.ledger.release(query_hash)
+        with self._lock:
+            self._admissions.pop(query_hash, None)
+            for name in [name for name in self._prepared if name[0] == query_hash]:
+                del self._prepared[name]
+
+    def forget_expired(self) -> None:
+        """Forget every query that has expired."""
+        now = self._tools.clock()
+        self._tools.ledger.forget_expired(now)
+        with self._lock:
+            expired = [name for name, a in self._admissions.items() if a.query.terms.expires <= now]
+        for query_hash in expired:
+            self.close(query_hash)
+
+    # Decide
+
+    def _decide_anew(self, task: Decide, query_hash: Digest) -> NodeAnswer:
+        gate, now = self._tools.gate, self._tools.clock()
+        try:
+            asked = gate.identify(task.query, task.certificate, now)
+        except Declined as declined:
+            # Not recorded: whoever holds no analyst's key must not be able to fill the ledger.
+            return self._signed(query_hash, 0, Outcome.DECLINED, _code(declined), str(declined))
+        try:
+            admission = self._examine(asked, now)
+        except Declined as declined:
+            return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
+        if gate.policy.approval == "manual":
+            return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, _WAITING_TEXT)
+        with self._lock:
+            self._admissions[query_hash] = admission
+        answer = self._record(task, asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
+        return self._with_ready(answer, query_hash, task.attempt) if task.attempt else answer
+
+    def _examine(self, asked: Asked, now: int) -> Admission:
+        tools = self._tools
+
+        def left(domain: str, limits: Limits) -> Rho:
+            return tools.ledger.left(domain, limits, period_of(now), now)
+
+        holdings = {
+            name: Holding(tools.catalogue[name][0], snapshot.domain) for name, snapshot in self.snapshots.items()
+        }
+        return tools.gate.examine(asked, holdings=holdings, left=left, paused=tools.pause_file.exists(), now=now)
+
+    def _record(self, task: Decide, asked: Asked, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
+        answer = self._signed(asked.query_hash, 0, outcome, code, text)
+        self._tools.ledger.record_decision(
+            asked.query_hash,
+            task.query,
+            certificate=task.certificate,
+            analyst=asked.analyst.name,
+            answer=codec.encode(answer),
+            outcome=outcome.name,
+            code=code,
+            text=text,
+            now=self._tools.clock(),
+            expires=asked.query.terms.expires,
+        )
+        return answer
+
+    def _signed(self, query_hash: Digest, attempt: int, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
+        spoken = Text(secrets.token_bytes(32), text)
+        decision = Decision(
+            query_hash=query_hash,
+            force=self._tools.force,
+            attempt=attempt,
+            outcome=outcome,
+            code=code,
+            text_commitment=text_commitment(spoken.salt, text),
+            decided_at=self._tools.clock(),
+        )
+        return NodeAnswer(sign(decision, self._tools.signer), spoken, None)
+
+    # Prepare
+
+    def _with_ready(self, answer: NodeAnswer, query_hash: Digest, attempt: int) -> NodeAnswer:
+        try:
+            prepared = self._ready_for(query_hash, attempt)
+        except Declined as declined:
+            return self._signed(query_hash, attempt, Outcome.DECLINED, _code(declined), str(declined))
+        return NodeAnswer(answer.decision, answer.text, prepared.note)
+
+    def _ready_for(self, query_hash: Digest, attempt: int) -> Prepared:
+        tools = self._tools
+        cells: Future[list[int]] = Future()
+        prepared = prepare(
+            self._admission(query_hash),
+            attempt,
+            force=tools.force,
+            manifest=tools.gate.manifest,
+            ledger=tools.ledger,
+            signer=tools.signer,
+            cells=cells,
+            serial=self._next_serial(),
+            now=tools.clock(),
+        )
+        with self._lock:
+            self._prepared[query_hash, attempt] = prepared
+        tools.run(lambda: self._aggregate(prepared))
+        return prepared
+
+    def _next_serial(self) -> int:
+        with self._lock:
+            # Time makes it grow over restarts too.
+            self._serial = max(self._serial + 1, time.time_ns())
+            return self._serial
+
+    def _admission(self, query_hash: Digest) -> Admission:
+        with self._lock:
+            known = self._admissions.get(query_hash)
+        if known is not None:
+            return known
+        stored = self._tools.ledger.decision(query_hash)
+        if stored is None or stored.outcome != Outcome.ADMITTED.name:
+            raise Declined(DeclineCode.RESTARTED.words, "this force has not admitted the query")
+        now = self._tools.clock()
+        admission = self._examine(self._tools.gate.identify(stored.envelope, stored.certificate, now), now)
+        with self._lock:
+            self._admissions[query_hash] = admission
+        return admission
+
+    def _aggregate(self, prepared: Prepared) -> None:
+        plan = prepared.admission.plan
+        try:
+            snapshot = self.snapshots[plan.question.dataset, plan.question.contract_version]
+            prepared.cells.set_result(snapshot.aggregate(plan, self._tools.force))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must not hang on it
+            prepared.cells.set_exception(error)
+
+    # Contribute
+
+    def _contribute_once(self, fixed: Fixed) -> Contribution:
+        tools, name = self._tools, (fixed.query_hash, fixed.attempt)
+        with self._lock:
+            prepared = self._prepared.get(name)
+        if prepared is None:
+            raise Declined(DeclineCode.RESTARTED.words, "this force has restarted since it was ready")
+        now = tools.clock()
+        roster = check_roster(
+            fixed, prepared, force=tools.force, manifest=tools.gate.manifest, policy=tools.gate.policy, now=now
+        )
+        with self._lock:
+            # One roster for one attempt: whoever comes second finds nothing prepared.
+            if self._prepared.pop(name, None) is not prepared:
+                raise Declined(DeclineCode.ROSTER.words, "another roster was looked at for this attempt")
+        if prepared.cells.exception() is not None:
+            raise Declined(DeclineCode.FAULT.words, "this force could not compute its share")
+        return contribute(
+            prepared,
+            roster,
+            fixed.public_key,
+            force=tools.force,
+            ledger=tools.ledger,
+            signer=tools.signer,
+            now=now,
+        )
+
+
+def _code(declined: Declined) -> DeclineCode:
+    return DeclineCode[declined.code.upper().replace(" ", "_")]

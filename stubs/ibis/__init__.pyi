@@ -1,0 +1,6 @@
+# What Cordon calls of ibis-framework, which has no type marker.
+from collections.abc import Mapping
+from typing import Any
+
+def table(schema: Mapping[str, str], *, name: str) -> Any: ...
+def to_sql(expr: Any, *, dialect: str) -> str: ...
