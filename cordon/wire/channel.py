@@ -63,6 +63,13 @@ class Credentials:
         return cls(*(_read_pem(path) for path in (authority, certificate, key)))
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A response that was encoded before, because it goes to many."""
+
+    data: bytes
+
+
 class Channel:
     """A client's end: blocking calls to one coordinator, with typed models and typed errors."""
 
@@ -224,7 +231,7 @@ class Server:
         async def handle(data: bytes, context: Any) -> AsyncIterator[bytes]:
             async with _Errors(method, context, self._failed):
                 async for response in handler(codec.decode(method.request, data), _caller(context)):
-                    yield codec.encode(response, method.response)
+                    yield response.data if isinstance(response, Encoded) else codec.encode(response, method.response)
 
         return handle
 

@@ -1,0 +1,444 @@
+"""Open queries: inputs in, one durable transaction each, and what follows from them out.
+
+Every input is checked first, then applied to the pure rounds together with whatever falls due, and
+turned into leaves, events and tasks. Nothing is sent or acknowledged before it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from coordinator import rounds
+from coordinator.admission import (
+    Known,
+    check_answer,
+    check_receipt,
+    check_submission,
+    restored,
+    transcript_of,
+)
+from coordinator.combine import RunningSum
+from coordinator.presence import Presence
+from coordinator.rounds import Phase, Round
+from coordinator.store import THE_SUM, Store, StoredQuery, StoredRoster
+from cordon.catalogue import Catalogue
+from cordon.envelope import Envelope, Signer, key_id
+from cordon.errors import Refused, Untrusted
+from cordon.identity import Identity
+from cordon.manifest import Manifest
+from cordon.query.plan import blinded
+from cordon.register.leaf import (
+    AttemptFailed,
+    Completed,
+    Decision,
+    QueryEnded,
+    QuerySubmitted,
+    Receipt,
+    Rejected,
+    RosterFixed,
+)
+from cordon.sealing.ciphertext import chunks_digest
+from cordon.units import Digest
+from cordon.wire import codec, messages
+from cordon.wire.channel import Encoded
+from cordon.wire.messages import NodeAnswer, Ready, Submission, Task
+from cordon.wire.signed import open_signed, payload_hash, peek, sign
+
+
+@dataclass(eq=False)
+class Live:
+    """An open query in memory; the store has the same, and outlives it."""
+
+    known: Known
+    state: Round
+    total: RunningSum | None = None
+    shown: Round = field(default_factory=Round)
+    """The newest state that is durable: what others may be told of."""
+    offered: tuple[Phase, int] | None = None
+    """Phase and attempt whose tasks have been offered to every force."""
+    encoded: dict[tuple[Phase, int], Encoded] = field(default_factory=dict)
+
+
+class Queries:
+    """Every open query of the federation."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        manifest: Manifest,
+        catalogue: Catalogue,
+        signer: Signer,
+        presence: Presence,
+        clock: Callable[[], float],
+        settled_at: float,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        """Take up every open query where the store says it stands.
+
+        Args:
+            settled_at: until then nobody is presumed absent: after a restart nodes need time to come back.
+        """
+        self._store = store
+        self._manifest = manifest
+        self._catalogue = catalogue
+        self._signer = signer
+        self._presence = presence
+        self._clock = clock
+        self._settled_at = settled_at
+        self._log = log
+        self._changed: dict[Digest, asyncio.Event] = {}
+        self._live = {stored.query_hash: self._take_up(stored) for stored in store.open_queries()}
+
+    # Inputs
+
+    async def submit(self, submission: Submission, caller: Identity) -> Digest:
+        """Take a query in, once; submitting it again only names it.
+
+        Raises:
+            CordonError: it is not the caller's, is malformed, or too many are open already.
+        """
+        known = check_submission(submission, caller, self._manifest, self._catalogue, self._clock())
+        await self._store.write(lambda: self._add(known, submission))
+        self._follow_up(known.query_hash)
+        return known.query_hash
+
+    async def answer(self, answer: NodeAnswer, caller: Identity) -> None:
+        """Take a node's decision or Ready note in.
+
+        Raises:
+            CordonError: it is not the caller's, or does not fit the query.
+        """
+        decision, ready = check_answer(answer, caller, self._manifest)
+        named = {said.query_hash for said in (decision, ready) if said is not None}
+        if len(named) != 1:
+            raise Untrusted("decision and Ready note are about different queries")
+        live = self._live.get(named.pop())
+        if live is None:
+            return
+        if ready is not None:
+            self._check_ready(ready, live.known)
+        await self._store.write(lambda: self._take_answer(live, answer, decision, ready))
+        self._follow_up(live.known.query_hash)
+
+    async def contribute(self, receipt: Envelope, chunks: list[bytes], caller: Identity) -> None:
+        """Take a contribution in; the same one again is acknowledged again.
+
+        Raises:
+            CordonError: it is not the caller's, is malformed, or belongs to no roster.
+        """
+        claimed = peek(Receipt, receipt)
+        live = self._live.get(claimed.query_hash)
+        known = live.known if live is not None else self._known(claimed.query_hash)
+        roster = self._store.roster(claimed.query_hash, claimed.attempt)
+        if roster is None:
+            raise Refused("no roster was fixed for this attempt")
+        check_receipt(receipt, chunks, caller, known=known, roster=roster, manifest=self._manifest)
+        # Well-formed bytes only: a node that sends anything else is dropped from the round by name.
+        polynomials = RunningSum(known.plan.parameters, known.plan.ciphertexts).read(chunks)
+
+        def change() -> None:
+            before = self._store.receipt(claimed.query_hash, claimed.attempt, caller.name)
+            if before is not None:
+                if before != receipt:
+                    raise Untrusted(f"{caller.name} has contributed other bytes to this attempt before")
+                return
+            self._store.append_leaf(receipt)
+            self._store.put_contribution(claimed.query_hash, claimed.attempt, caller.name, receipt, chunks)
+            self._store.add_event(claimed.query_hash, messages.Contributed(receipt))
+            if live is not None and live.total is not None and live.state.attempt == claimed.attempt:
+                live.total.add(polynomials)
+                self._apply(live, rounds.Contributed(caller.name, claimed.attempt, self._clock()))
+
+        await self._store.write(change)
+        self._follow_up(claimed.query_hash)
+
+    async def proceed(self, query_hash: Digest, caller: Identity) -> None:
+        """Wait no longer for people.
+
+        Raises:
+            Untrusted: another analyst's query.
+            Refused: there is no such query.
+        """
+        self.own(query_hash, caller)
+        live = self._live.get(query_hash)
+        if live is not None:
+            await self._store.write(lambda: self._apply(live, rounds.Proceed()))
+            self._follow_up(query_hash)
+
+    async def reject(self, envelope: Envelope, caller: Identity) -> None:
+        """Record that an opened sum failed its check.
+
+        Raises:
+            CordonError: not signed by the query's analyst.
+        """
+        claimed = peek(Rejected, envelope)
+        self.own(claimed.query_hash, caller)
+        analyst = self._known(claimed.query_hash).analyst
+        open_signed(Rejected, envelope, {key_id(analyst.key): analyst.key})
+
+        def change() -> None:
+            if self._store.note_decision(payload_hash(envelope)):
+                self._store.append_leaf(envelope)
+
+        await self._store.write(change)
+
+    async def pass_time(self) -> None:
+        """Apply whatever has fallen due."""
+        for live in list(self._live.values()):
+            if self._due(live) is not None:
+                await self._store.write(lambda live=live: self._advance(live))  # type: ignore[misc]
+                self._follow_up(live.known.query_hash)
+
+    # Outputs
+
+    def offer_tasks(self, force: str) -> None:
+        """Offer a force that has just connected every task that still waits for it."""
+        for live in self._live.values():
+            self._offer(live, force)
+
+    async def follow(self, query_hash: Digest) -> AsyncIterator[messages.Event]:
+        """A query's events from the first to the last, as they become durable."""
+        number = 0
+        while True:
+            changed = self._changed.setdefault(query_hash, asyncio.Event())
+            for event in self._store.events(query_hash, number):
+                yield event
+                number += 1
+                if isinstance(event, messages.SumReady | messages.Ended):
+                    return
+            await changed.wait()
+
+    def completed(self, query_hash: Digest, caller: Identity) -> StoredQuery:
+        """A completed query of the caller.
+
+        Raises:
+            Refused: it has not completed.
+        """
+        stored = self.own(query_hash, caller)
+        if stored.round.phase is not Phase.COMPLETED:
+            raise Refused("the query has not completed: there is no sum")
+        return stored
+
+    def own(self, query_hash: Digest, caller: Identity) -> StoredQuery:
+        """A query of the caller.
+
+        Raises:
+            Untrusted: another analyst's query.
+            Refused: there is no such query.
+        """
+        stored = self._store.query(query_hash)
+        if stored is None:
+            raise Refused(f"there is no query {query_hash.hex()[:12]}")
+        if stored.analyst != caller.name:
+            raise Untrusted("a query can be followed by the analyst who submitted it only")
+        return stored
+
+    # Changes, each inside a transaction
+
+    def _add(self, known: Known, submission: Submission) -> None:
+        if self._store.query(known.query_hash) is not None:
+            return
+        analyst = known.analyst.identity.name
+        if self._store.open_of(analyst) >= self._manifest.limits.open_queries:
+            raise Refused(f"{analyst} has {self._manifest.limits.open_queries} open queries, the most allowed")
+        terms = known.query.terms
+        index = self._store.append_leaf(
+            sign(
+                QuerySubmitted(
+                    query_hash=known.query_hash,
+                    analyst_key_id=key_id(known.analyst.key),
+                    analyst_signature=submission.query.signatures[0].signature,
+                    forces=known.query.question.forces,
+                    rho=terms.rho,
+                    attempts=terms.attempts,
+                    purpose=terms.purpose,
+                    submitted_at=int(known.rules.submitted),
+                ),
+                self._signer,
+            )
+        )
+        state = Round()
+        self._store.add_query(
+            StoredQuery(
+                query_hash=known.query_hash,
+                envelope=known.envelope,
+                certificate=known.certificate,
+                public_key=known.public_key,
+                analyst=analyst,
+                wait=submission.wait,
+                submitted=known.rules.submitted,
+                round=state,
+            )
+        )
+        self._store.add_event(known.query_hash, messages.Submitted(known.query_hash, index))
+        self._live[known.query_hash] = Live(known, state)
+        self._log.info("submitted", query=known.query_hash.hex()[:12], analyst=analyst, leaf=index)
+
+    def _take_answer(self, live: Live, answer: NodeAnswer, decision: Decision | None, ready: Ready | None) -> None:
+        if decision is not None and answer.decision is not None:
+            if self._store.note_decision(payload_hash(answer.decision)):
+                self._store.append_leaf(answer.decision)
+                self._store.add_event(live.known.query_hash, messages.Decided(answer.decision, answer.text))
+            self._move(live, rounds.Decided(decision.force, decision.attempt, decision.outcome, self._clock()))
+        if ready is not None and answer.ready is not None:
+            given = rounds.BecameReady(ready.force, ready.attempt, rounds.Note(ready.serial, float(ready.expires)))
+            if self._move(live, given):
+                self._store.put_ready(live.known.query_hash, ready.attempt, ready.force, answer.ready)
+        self._advance(live)
+
+    def _apply(self, live: Live, given: rounds.Input) -> None:
+        self._move(live, given)
+        self._advance(live)
+
+    def _advance(self, live: Live) -> None:
+        while (given := self._due(live)) is not None:
+            self._move(live, given)
+        is_open = live.state.phase not in (Phase.COMPLETED, Phase.ENDED)
+        self._store.update_round(live.known.query_hash, live.state, is_open=is_open)
+
+    def _move(self, live: Live, given: rounds.Input) -> bool:
+        before = live.state
+        live.state, happenings = rounds.step(live.known.rules, live.state, given)
+        for happening in happenings:
+            self._record(live, happening)
+        return live.state != before
+
+    def _due(self, live: Live) -> rounds.Input | None:
+        now = self._clock()
+        rules = live.known.rules
+        # After a restart nobody is presumed absent until the nodes have had time to come back.
+        present = self._presence.forces if now >= self._settled_at else frozenset(rules.forces)
+        return rounds.due(rules, live.state, present, self._store.cooling(now), now)
+
+    def _record(self, live: Live, happening: rounds.Happening) -> None:
+        query_hash = live.known.query_hash
+        if isinstance(happening, rounds.ForcesAbsent):
+            for force in happening.forces:
+                self._store.add_event(query_hash, messages.Absent(force, happening.attempt))
+        elif isinstance(happening, rounds.RosterMade):
+            self._record_roster(live, happening)
+        elif isinstance(happening, rounds.AttemptOver):
+            self._record_failure(live, happening)
+        elif isinstance(happening, rounds.AllContributed):
+            self._record_sum(live, happening.attempt)
+        else:
+            ended = sign(QueryEnded(query_hash, happening.reason), self._signer)
+            self._store.append_leaf(ended)
+            self._store.add_event(query_hash, messages.Ended(ended))
+            self._log.info("ended", query=query_hash.hex()[:12], reason=happening.reason.name)
+
+    def _record_roster(self, live: Live, made: rounds.RosterMade) -> None:
+        known = live.known
+        notes = self._store.ready(known.query_hash, made.attempt, made.forces)
+        transcript = transcript_of(known, made.attempt, made.forces, notes, self._manifest)
+        hashes = tuple(payload_hash(note) for note in notes)
+        fixed = sign(RosterFixed(known.query_hash, made.attempt, made.forces, hashes, transcript), self._signer)
+        self._store.append_leaf(fixed)
+        self._store.put_roster(known.query_hash, made.attempt, StoredRoster(transcript, made.forces))
+        self._store.add_event(known.query_hash, messages.RosterKnown(fixed, notes))
+        live.total = RunningSum(known.plan.parameters, known.plan.ciphertexts)
+        self._log.info("roster fixed", query=known.query_hash.hex()[:12], attempt=made.attempt, forces=len(made.forces))
+
+    def _record_failure(self, live: Live, over: rounds.AttemptOver) -> None:
+        query_hash = live.known.query_hash
+        failed = sign(AttemptFailed(query_hash, over.attempt, over.missing), self._signer)
+        self._store.append_leaf(failed)
+        self._store.add_event(query_hash, messages.AttemptLost(failed))
+        self._store.cool_down(over.missing, self._clock() + self._manifest.timing.cooldown_seconds)
+        live.total = None
+        self._log.warning("attempt failed", query=query_hash.hex()[:12], attempt=over.attempt)
+
+    def _record_sum(self, live: Live, attempt: int) -> None:
+        query_hash = live.known.query_hash
+        roster = self._store.roster(query_hash, attempt)
+        if live.total is None or roster is None:
+            raise AssertionError("a completed attempt has a roster and a sum")
+        chunks = live.total.packed()
+        receipts = [self._store.receipt(query_hash, attempt, force) for force in roster.forces]
+        completed = sign(
+            Completed(
+                query_hash=query_hash,
+                attempt=attempt,
+                transcript_hash=roster.transcript,
+                sum_hash=chunks_digest(chunks),
+                receipt_hashes=tuple(payload_hash(receipt) for receipt in receipts if receipt is not None),
+            ),
+            self._signer,
+        )
+        self._store.put_ciphertexts(query_hash, attempt, THE_SUM, chunks)
+        self._store.append_leaf(completed)
+        self._store.add_event(query_hash, messages.SumReady(completed))
+        self._log.info("completed", query=query_hash.hex()[:12], attempt=attempt, forces=len(roster.forces))
+
+    # After the transaction
+
+    def _follow_up(self, query_hash: Digest) -> None:
+        changed = self._changed.pop(query_hash, None)
+        if changed is not None:
+            changed.set()
+        live = self._live.get(query_hash)
+        if live is None:
+            return
+        live.shown = live.state
+        standing = (live.shown.phase, live.shown.attempt)
+        if standing == live.offered:
+            return
+        live.offered = standing
+        for force in live.known.rules.forces:
+            self._offer(live, force)
+        if live.shown.phase in (Phase.COMPLETED, Phase.ENDED):
+            del self._live[query_hash]
+            closed = Encoded(codec.encode(messages.Closed(query_hash), Task))
+            for force in live.known.rules.forces:
+                self._presence.offer(force, (query_hash, 0, live.shown.phase), closed)
+
+    def _offer(self, live: Live, force: str) -> None:
+        phase = rounds.owed(live.known.rules, live.shown, force)
+        if phase is not None:
+            name = (live.known.query_hash, live.shown.attempt, int(phase))
+            self._presence.offer(force, name, self._encoded(live, phase))
+
+    def _encoded(self, live: Live, phase: Phase) -> Encoded:
+        name = (phase, live.shown.attempt)
+        if name not in live.encoded:
+            live.encoded[name] = Encoded(codec.encode(self._task(live, phase), Task))
+        return live.encoded[name]
+
+    def _task(self, live: Live, phase: Phase) -> Task:
+        known, attempt = live.known, live.shown.attempt
+        if phase is Phase.DECIDING:
+            # Where nobody is waited for, admitted forces say at once that they are ready.
+            at_once = 0 if known.rules.wait else attempt
+            return messages.Decide(known.envelope, known.certificate, at_once)
+        if phase is Phase.PREPARING:
+            return messages.Prepare(known.query_hash, attempt)
+        notes = self._store.ready(known.query_hash, attempt, live.shown.roster)
+        return messages.Fixed(known.query_hash, attempt, notes, known.public_key)
+
+    # Look-ups
+
+    def _take_up(self, stored: StoredQuery) -> Live:
+        live = Live(restored(stored, self._manifest, self._catalogue), stored.round, shown=stored.round)
+        if stored.round.phase is Phase.CONTRIBUTING:
+            plan = live.known.plan
+            live.total = RunningSum(plan.parameters, plan.ciphertexts)
+            for force in sorted(stored.round.contributed):
+                chunks = self._store.ciphertexts(stored.query_hash, stored.round.attempt, force)
+                live.total.add(live.total.read(chunks))
+        return live
+
+    def _known(self, query_hash: Digest) -> Known:
+        stored = self._store.query(query_hash)
+        if stored is None:
+            raise Refused("there is no such query")
+        return restored(stored, self._manifest, self._catalogue)
+
+    def _check_ready(self, ready: Ready, known: Known) -> None:
+        terms = known.query.terms
+        if ready.manifest_hash != self._manifest.digest or ready.plan != blinded(terms.nonce, known.plan.digest):
+            raise Refused("the Ready note is for another manifest or plan; upgrade one side")

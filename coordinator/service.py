@@ -1,0 +1,217 @@
+"""The coordinator on the wire: each method of both services, and the process around them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import traceback
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+
+from coordinator.admission import check_hello, must_be_analyst
+from coordinator.config import CoordinatorConfig
+from coordinator.presence import Presence
+from coordinator.queries import Queries
+from coordinator.store import THE_SUM, Store
+from cordon.catalogue import Catalogue, read_catalogue
+from cordon.envelope import Envelope, KeySigner
+from cordon.errors import Malformed, Misconfigured, Untrusted
+from cordon.identity import Identity, Role
+from cordon.keyfile import read_signing_key
+from cordon.manifest import Manifest, read_manifest
+from cordon.wire import messages, services
+from cordon.wire.channel import Encoded, Handler, Server
+from cordon.wire.messages import Accepted, CatalogueReply, ContributionHead, Event, QueryName, SumPart
+
+TICK_SECONDS = 0.2
+SETTLE_SECONDS = 5.0
+STOP_SECONDS = 2.0
+HOUSEKEEPING_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
+MOST_CIPHERTEXTS = 4096
+
+
+class Coordinator:
+    """Implements both services over one store."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        presence: Presence,
+        store: Store,
+        manifest: tuple[Manifest, Envelope],
+        catalogue: Catalogue,
+    ) -> None:
+        self._queries = queries
+        self._presence = presence
+        self._store = store
+        self._manifest, self._manifest_envelope = manifest
+        self._catalogue = catalogue
+
+    @property
+    def handlers(self) -> dict[services.Method, Handler]:
+        """The implementation of each method."""
+        return {
+            services.WATCH: self.watch,
+            services.ANSWER: self.answer,
+            services.CONTRIBUTE: self.contribute,
+            services.CATALOGUE: self.catalogue,
+            services.SUBMIT: self.submit,
+            services.FOLLOW: self.follow,
+            services.PROCEED: self.proceed,
+            services.SUM: self.sum,
+            services.CONTRIBUTIONS: self.contributions,
+            services.REJECT: self.reject,
+        }
+
+    # Federation
+
+    async def watch(self, hello: Envelope, caller: Identity) -> AsyncIterator[Encoded]:
+        """A node's connection: every task that waits for it, then each new one."""
+        check_hello(hello, caller, self._manifest, int(time.time()))
+        connection = self._presence.join(caller.name, hello)
+        try:
+            self._queries.offer_tasks(caller.name)
+            while (task := await connection.queue.get()) is not None:
+                yield task
+        finally:
+            self._presence.leave(connection)
+
+    async def answer(self, answer: messages.NodeAnswer, caller: Identity) -> Accepted:
+        """A node's decision or Ready note."""
+        await self._queries.answer(answer, caller)
+        return Accepted()
+
+    async def contribute(self, parts: AsyncIterator[Any], caller: Identity) -> Accepted:
+        """A node's contribution: its head, then its ciphertexts."""
+        if caller.role is not Role.FORCE:
+            raise Untrusted(f"{caller.uri} is not a force")
+        head = await anext(parts, None)
+        if not isinstance(head, ContributionHead) or head.ciphertexts > MOST_CIPHERTEXTS:
+            raise Malformed("a contribution begins with its head")
+        chunks: list[bytes] = []
+        async for part in parts:
+            if not isinstance(part, bytes) or len(chunks) >= head.ciphertexts:
+                raise Malformed("a contribution has the ciphertexts that its head says, and nothing else")
+            chunks.append(part)
+        await self._queries.contribute(head.receipt, chunks, caller)
+        return Accepted()
+
+    # Analysis
+
+    async def catalogue(self, _request: messages.CatalogueRequest, caller: Identity) -> CatalogueReply:
+        """The signed manifest, its contracts, and who is connected."""
+        must_be_analyst(caller)
+        listed = [self._catalogue[item.dataset, item.version][1] for item in self._manifest.contracts]
+        return CatalogueReply(self._manifest_envelope, tuple(listed), self._presence.hellos)
+
+    async def submit(self, submission: messages.Submission, caller: Identity) -> AsyncIterator[Event]:
+        """Take a query in and follow it."""
+        must_be_analyst(caller)
+        query_hash = await self._queries.submit(submission, caller)
+        async for event in self._queries.follow(query_hash):
+            yield event
+
+    async def follow(self, name: QueryName, caller: Identity) -> AsyncIterator[Event]:
+        """Follow a query of the caller's from its beginning."""
+        self._queries.own(name.query_hash, caller)
+        async for event in self._queries.follow(name.query_hash):
+            yield event
+
+    async def proceed(self, name: QueryName, caller: Identity) -> Accepted:
+        """Go on without forces where a person still decides."""
+        await self._queries.proceed(name.query_hash, caller)
+        return Accepted()
+
+    async def sum(self, name: QueryName, caller: Identity) -> AsyncIterator[SumPart]:
+        """The ciphertexts of a completed query's sum."""
+        stored = self._queries.completed(name.query_hash, caller)
+        for chunk in self._store.ciphertexts(name.query_hash, stored.round.attempt, THE_SUM):
+            yield SumPart(chunk)
+
+    async def contributions(self, name: QueryName, caller: Identity) -> AsyncIterator[ContributionHead | bytes]:
+        """Every kept contribution of a completed query, in the roster's order."""
+        stored = self._queries.completed(name.query_hash, caller)
+        for force in stored.round.roster:
+            receipt = self._store.receipt(name.query_hash, stored.round.attempt, force)
+            chunks = self._store.ciphertexts(name.query_hash, stored.round.attempt, force)
+            if receipt is None:
+                continue
+            yield ContributionHead(receipt, len(chunks))
+            for chunk in chunks:
+                yield chunk
+
+    async def reject(self, rejected: Envelope, caller: Identity) -> Accepted:
+        """Record that an opened sum failed its check."""
+        await self._queries.reject(rejected, caller)
+        return Accepted()
+
+
+async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        Misconfigured: a file is missing, truncated or foreign, or the address cannot be listened on.
+    """
+    manifest, envelope = read_manifest(config.manifest, config.governance_keys)
+    catalogue = read_catalogue(manifest, config.contracts)
+    signer = KeySigner(read_signing_key(config.signing_key))
+    if signer.key_id not in manifest.coordinator_keyring:
+        raise Misconfigured("the manifest does not list this signing key as the coordinator's")
+    credentials = config.tls.read()
+    store = Store(config.store, federation=manifest.federation)
+    presence = Presence()
+    queries = Queries(
+        store=store,
+        manifest=manifest,
+        catalogue=catalogue,
+        signer=signer,
+        presence=presence,
+        clock=time.time,
+        settled_at=time.time() + SETTLE_SECONDS,
+        log=log,
+    )
+    coordinator = Coordinator(queries, presence, store, (manifest, envelope), catalogue)
+
+    def failed(method: str, error: BaseException) -> None:
+        log.error("a call failed by a fault", phase=method, reason=type(error).__name__)
+        traceback.print_exception(error)
+
+    server = Server(coordinator.handlers, failed=failed)
+    stopping = asyncio.Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(kind, stopping.set)
+    port = await server.start(config.listen, credentials)
+    log.info("coordinator started", address=f"{config.listen.rsplit(':', 1)[0]}:{port}", version=manifest.version)
+    clockwork = asyncio.create_task(_run_clockwork(queries, store, config.keep_contributions_days))
+    # Time stands still only by a fault, and a coordinator without time must not go on.
+    clockwork.add_done_callback(lambda _: stopping.set())
+    await stopping.wait()
+    await server.stop(STOP_SECONDS)
+    store.close()
+    log.info("coordinator stopped")
+    if clockwork.done():
+        clockwork.result()
+    clockwork.cancel()
+
+
+async def _run_clockwork(queries: Queries, store: Store, keep_days: int) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_pass_time(queries))
+        group.create_task(_keep_house(store, keep_days))
+
+
+async def _pass_time(queries: Queries) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        await queries.pass_time()
+
+
+async def _keep_house(store: Store, days: int) -> None:
+    while True:
+        before = time.time() - days * DAY_SECONDS
+        await store.write(lambda before=before: store.forget_contributions(before))  # type: ignore[misc]
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
