@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cordon.errors import Untrusted
@@ -104,6 +104,47 @@ def certify(
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .sign(private, hashes.SHA256())
     )
+
+
+def request_certificate(
+    identity: Identity, private: Ed25519PrivateKey | ec.EllipticCurvePrivateKey, *, hosts: tuple[str, ...] = ()
+) -> x509.CertificateSigningRequest:
+    """A request (PKCS #10) that shows possession of a key and says whose it is; goes to the authority."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{identity.role} {identity.name}"[:64])])
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri), *(_host(host) for host in hosts)]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(private, None if isinstance(private, Ed25519PrivateKey) else hashes.SHA256())
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What a certificate request asks for."""
+
+    identity: Identity
+    key: Ed25519PublicKey | ec.EllipticCurvePublicKey
+    hosts: tuple[str, ...]
+
+
+def read_request(pem: bytes) -> Requested:
+    """Verify a certificate request.
+
+    Raises:
+        Untrusted: not a request, not signed by its own key, or for no party of a federation.
+    """
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        raise Untrusted("not a certificate request that names a party") from None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    key = request.public_key()
+    if len(uris) != 1 or not request.is_signature_valid:
+        raise Untrusted("the request does not name one party, or is not signed by the key that it is for")
+    if not isinstance(key, Ed25519PublicKey | ec.EllipticCurvePublicKey):
+        raise Untrusted("certificates are for Ed25519 keys (to sign with) and P-256 keys (for TLS)")
+    hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return Requested(Identity.from_uri(uris[0]), key, tuple(hosts))
 
 
 def verify_certificate(der: bytes, authority_pem: str, *, roles: frozenset[Role], now: int) -> Certified:

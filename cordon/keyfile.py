@@ -30,7 +30,7 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
     Raises:
         Misconfigured: missing, readable by others, truncated, or of another kind.
     """
-    key = _read(path)
+    key = read_private_key(path)
     if not isinstance(key, Ed25519PrivateKey):
         raise Misconfigured(f"{path} holds another kind of key than Ed25519")
     return key
@@ -42,7 +42,7 @@ def read_seal_key(path: Path) -> X25519PrivateKey:
     Raises:
         Misconfigured: missing, readable by others, truncated, or of another kind.
     """
-    key = _read(path)
+    key = read_private_key(path)
     if not isinstance(key, X25519PrivateKey):
         raise Misconfigured(f"{path} holds another kind of key than X25519")
     return key
@@ -54,13 +54,18 @@ def read_authority_key(path: Path) -> ec.EllipticCurvePrivateKey:
     Raises:
         Misconfigured: missing, readable by others, truncated, or of another kind.
     """
-    key = _read(path)
+    key = read_private_key(path)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise Misconfigured(f"{path} holds another kind of key than P-256")
     return key
 
 
-def _read(path: Path) -> object:
+def read_private_key(path: Path) -> PrivateKey:
+    """The private key that lies at `path`, of any kind that Cordon uses.
+
+    Raises:
+        Misconfigured: missing, readable by others, truncated, or of another kind.
+    """
     try:
         mode = path.stat().st_mode
         pem = path.read_bytes()
@@ -69,9 +74,12 @@ def _read(path: Path) -> object:
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Misconfigured(f"the private key {path} can be read by others than its owner", hint=f"chmod 600 {path}")
     try:
-        return load_pem_private_key(pem, password=None)
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
         raise Misconfigured(f"{path} is not an unencrypted private key in PEM form, or is truncated") from None
+    if not isinstance(key, Ed25519PrivateKey | X25519PrivateKey | ec.EllipticCurvePrivateKey):
+        raise Misconfigured(f"{path} holds a kind of key that Cordon does not use")
+    return key
 
 
 def write_private_key(path: Path, key: PrivateKey) -> None:

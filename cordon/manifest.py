@@ -251,6 +251,19 @@ def open_manifest(envelope: Envelope, *, trusted: Mapping[Digest, Ed25519PublicK
     return manifest
 
 
+def open_manifest_with(envelope: Envelope, governance_keys: tuple[str, ...]) -> Manifest:
+    """A manifest that more than half of the governance keys that the reader entered have signed.
+
+    Args:
+        governance_keys: Ed25519 public keys in hexadecimal.
+
+    Raises:
+        Malformed: not a manifest.
+        Untrusted: too few signatures, or a wrong one.
+    """
+    return open_manifest(envelope, trusted=_keyring(governance_keys), threshold=len(governance_keys) // 2 + 1)
+
+
 def read_manifest(path: Path, governance_keys: tuple[str, ...]) -> tuple[Manifest, Envelope]:
     """Read and verify the manifest that lies at `path`.
 
@@ -263,9 +276,7 @@ def read_manifest(path: Path, governance_keys: tuple[str, ...]) -> tuple[Manifes
     """
     try:
         envelope = from_json(path.read_text(encoding="utf-8"))
-        return open_manifest(
-            envelope, trusted=_keyring(governance_keys), threshold=len(governance_keys) // 2 + 1
-        ), envelope
+        return open_manifest_with(envelope, governance_keys), envelope
     except OSError as error:
         raise Misconfigured(f"cannot read the manifest {path}: {error.strerror}") from None
     except (Malformed, Untrusted, UnicodeDecodeError) as error:

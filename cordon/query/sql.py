@@ -165,9 +165,7 @@ class _Reader:
             return [], []
         for clause, value in group.args.items():
             if value and clause != "expressions":
-                self._refuse(
-                    f"{clause.upper()} cannot be asked yet", group, hint="GROUP BY columns, MONTH(date) or force"
-                )
+                self._refuse(f"{clause.upper()} cannot be asked", group, hint="GROUP BY columns, MONTH(date) or force")
         nodes = [self._resolved(node, select.expressions) for node in group.expressions]
         return [self._key(node) for node in nodes], nodes
 
@@ -384,13 +382,7 @@ class _Reader:
             self._refuse("a column's name is needed here", node)
         if not self._has_column(node.name) or node.name == FORCE:
             names = [column.name for column in self._contract.columns]
-            self._refuse(
-                f"{self._contract.dataset} has no column {node.name!r}"
-                if node.name != FORCE
-                else "force cannot stand here",
-                node,
-                hint=_closest(node.name, names),
-            )
+            self._refuse(f"{self._contract.dataset} has no column {node.name!r}", node, hint=_closest(node.name, names))
         return self._contract.column(node.name)
 
     def _code(self, node: exp.Expr, column: Category) -> str:
@@ -444,14 +436,11 @@ def _compared(column: str, sign: str, low: Fraction, high: Fraction) -> Predicat
     """A comparison with what lies in [low, high], as a range of whole values."""
     below, above = math.ceil(low) - 1, math.floor(high) + 1
     if sign == "=":
-        first, last = (above - 1, above - 1) if low == high and low.denominator == 1 else (below + 1, above - 1)
-        return Range(column, *((first, last) if first <= last else _NOTHING))
+        return Range(column, *((below + 1, above - 1) if below + 1 < above else _NOTHING))
+    if sign == "<>" and below + 1 >= above:
+        return Range(column, None, None)
     if sign == "<>":
-        return (
-            Some((Range(column, None, below), Range(column, above, None)))
-            if below + 1 < above
-            else Range(column, None, None)
-        )
+        return Some((Range(column, None, below), Range(column, above, None)))
     if sign == "<":
         return Range(column, None, below)
     if sign == "<=":
@@ -474,13 +463,9 @@ def _conjuncts(node: exp.Expr) -> list[exp.Expr]:
 
 def _month_of(node: exp.Expr) -> exp.Expr | None:
     """The column inside MONTH(column) or DATE_TRUNC('month', column)."""
-    if isinstance(node, exp.Month) or (
-        isinstance(node, exp.DateTrunc | exp.TimestampTrunc)
-        and str(node.args.get("unit")).strip("'").upper() == "MONTH"
-    ):
-        inner = node.this
-    else:
-        return None
+    truncates = isinstance(node, exp.DateTrunc | exp.TimestampTrunc)
+    to_month = truncates and str(node.args.get("unit")).strip("'").upper() == "MONTH"
+    inner = node.this if isinstance(node, exp.Month) or to_month else None
     return inner if isinstance(inner, exp.Column) else None
 
 

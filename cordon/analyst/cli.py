@@ -1,0 +1,299 @@
+"""`cordon query`, `explain`, `datasets` and `follow`: what an analyst types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cordon.accounting import MARGIN
+from cordon.analyst.client import Client, OnEvent
+from cordon.analyst.compose import INTERVAL_95, Cost, cost_of_epsilon, cost_of_half_width, plan_question
+from cordon.analyst.federation import Federation
+from cordon.analyst.profile import read_profile
+from cordon.analyst.render import Format, print_answer
+from cordon.contract import Category, Contract, Date, Number
+from cordon.errors import QuestionRefused, Refused
+from cordon.query.model import MeasureKind
+from cordon.query.plan import Plan
+from cordon.query.sql import Statement, parse_sql
+from cordon.register.leaf import Decision, Outcome
+from cordon.units import exact_number
+from cordon.wire import messages
+from cordon.wire.messages import Event
+from cordon.wire.signed import peek
+
+MOST_WAIT_DAYS = 60
+
+
+def _app(help_text: str) -> typer.Typer:
+    return typer.Typer(help=help_text, pretty_exceptions_enable=False, add_completion=False)
+
+
+query = _app("Ask the federation a question in SQL.")
+explain = _app("Show a question's plan, expected error and cost; sends nothing about it.")
+datasets = _app("List data sets, their columns and codes, and who holds them.")
+follow = _app("Follow a query again by its id, and open its answer.")
+
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option("--profile", help="Your TOML profile; else $CORDON_PROFILE or ~/.config/cordon/analyst.toml."),
+]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the answer.")]
+EpsilonOption = Annotated[
+    str | None, typer.Option("--epsilon", help="Privacy cost per attempt, e.g. 1 or 0.25, at the federation's delta.")
+]
+WithinOption = Annotated[
+    str | None,
+    typer.Option("--within", help="Instead of --epsilon: half-width of the 95 % interval, in the measure's unit."),
+]
+AttemptsOption = Annotated[
+    int | None, typer.Option(help="Most attempts, each charged anew, if a force is lost on the way. [default: 2]")
+]
+
+
+@query.command()
+def query_command(
+    sql: Annotated[str, typer.Argument(help="One SELECT; '-' reads it from standard input.")],
+    purpose: Annotated[str, typer.Option(help="Why you ask: a purpose code of the federation.")],
+    epsilon: EpsilonOption = None,
+    within: WithinOption = None,
+    attempts: AttemptsOption = None,
+    wait: Annotated[
+        int, typer.Option(help="Days to wait for forces where a person decides.", min=0, max=MOST_WAIT_DAYS)
+    ] = 0,
+    add_again: Annotated[
+        bool, typer.Option("--re-add", help="Fetch every force's ciphertext and add them again yourself.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+    profile: ProfileOption = None,
+) -> None:
+    """Ask a question, e.g.
+
+    cordon query "SELECT object, COUNT(*) FROM stop_search GROUP BY object" --epsilon 1 --purpose research
+    """
+    progress = Console(stderr=True)
+    with Client(read_profile(profile)) as client:
+        federation = client.federation()
+        statement, contract = _read(sql, federation)
+        cost = _cost(statement, contract, federation, epsilon, within, attempts)
+        with progress.status("sending the question") as status:
+            answer = client.ask(
+                statement,
+                cost,
+                federation,
+                purpose=purpose,
+                wait_seconds=wait * 86_400,
+                add_contributions=add_again,
+                on_event=_teller(status.update, len(statement.question.forces)),
+            )
+    print_answer(answer, form, Console(), progress)
+
+
+@follow.command()
+def follow_command(
+    query_id: Annotated[str, typer.Argument(help="The query's id, or enough of its beginning.")],
+    proceed: Annotated[
+        bool, typer.Option("--no-wait", help="Go on without forces where a person still decides.")
+    ] = False,
+    add_again: Annotated[bool, typer.Option("--re-add", help="Add every force's ciphertext again yourself.")] = False,
+    form: FormatOption = Format.TABLE,
+    profile: ProfileOption = None,
+) -> None:
+    """Follow a query that was asked before, and open its answer; an opened one is shown again for free."""
+    progress = Console(stderr=True)
+    with Client(read_profile(profile)) as client:
+        query_hash = client.find(query_id)
+        if proceed:
+            client.proceed(query_hash)
+        federation = client.federation()
+        with progress.status("following") as status:
+            answer = client.follow(
+                query_hash, federation, add_contributions=add_again, on_event=_teller(status.update, 0)
+            )
+    print_answer(answer, form, Console(), progress)
+
+
+@explain.command()
+def explain_command(
+    sql: Annotated[str, typer.Argument(help="One SELECT; '-' reads it from standard input.")],
+    epsilon: EpsilonOption = None,
+    within: WithinOption = None,
+    attempts: AttemptsOption = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch manifest and contracts anew.")] = False,
+    form: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
+    profile: ProfileOption = None,
+) -> None:
+    """Show what a question would cost and how exact its answer would be. Tells nobody about it."""
+    with Client(read_profile(profile)) as client:
+        federation = client.federation(cached=not refresh)
+    statement, contract = _read(sql, federation)
+    cost = _cost(statement, contract, federation, epsilon, within, attempts)
+    plan = plan_question(statement.question, cost.rho, contract, federation.manifest)
+    facts = _facts(plan, cost, contract, federation)
+    out = Console()
+    if form is Format.JSON:
+        out.file.write(json.dumps(facts, indent=2) + "\n")
+        return
+    for name, value in facts.items():
+        out.print(f"{name + ':':<22} {value}", highlight=False, markup=False, soft_wrap=True)
+
+
+@datasets.command()
+def datasets_command(
+    name: Annotated[str | None, typer.Argument(help="Show this data set's columns and codes.")] = None,
+    form: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
+    profile: ProfileOption = None,
+) -> None:
+    """List the federation's data sets, or one data set's columns."""
+    with Client(read_profile(profile)) as client:
+        federation = client.federation()
+    contracts = federation.newest_contracts
+    if name is not None and name not in contracts:
+        raise QuestionRefused(f"there is no data set {name!r}", hint=f"there are: {', '.join(sorted(contracts))}")
+    if form is not Format.TABLE:
+        chosen = contracts if name is None else {name: contracts[name]}
+        described = {key: _described(contract, federation) for key, contract in sorted(chosen.items())}
+        Console().file.write(json.dumps(described, indent=2) + "\n")
+    elif name is None:
+        _print_datasets(contracts, federation)
+    else:
+        _print_columns(contracts[name], federation)
+
+
+def _read(sql: str, federation: Federation) -> tuple[Statement, Contract]:
+    text = typer.get_text_stream("stdin").read() if sql == "-" else sql
+    contracts = federation.newest_contracts
+    statement = parse_sql(text, contracts, list(federation.manifest.by_id))
+    return statement, contracts[statement.question.dataset]
+
+
+def _cost(
+    statement: Statement,
+    contract: Contract,
+    federation: Federation,
+    epsilon: str | None,
+    within: str | None,
+    attempts: int | None,
+) -> Cost:
+    if (epsilon is None) == (within is None):
+        raise Refused("say how exact or how costly", hint="give either --epsilon or --within")
+    manifest = federation.manifest
+    if epsilon is not None:
+        return cost_of_epsilon(_number("--epsilon", epsilon), manifest, attempts)
+    return cost_of_half_width(_number("--within", within or ""), statement.question, contract, manifest, attempts)
+
+
+def _number(option: str, text: str) -> Fraction:
+    try:
+        return exact_number(text)
+    except ValueError:
+        raise QuestionRefused(f"{option} takes a number above zero, got {text!r}") from None
+
+
+def _teller(show: Callable[[str], None], forces: int) -> OnEvent:
+    """Says in a line where the query stands."""
+    counts = {"admitted": 0, "declined": 0, "contributed": 0, "roster": 0}
+
+    def tell(event: Event) -> None:
+        if isinstance(event, messages.Decided):
+            admitted = peek(Decision, event.decision).outcome is Outcome.ADMITTED
+            counts["admitted" if admitted else "declined"] += 1
+            show(f"asked {forces} forces: {counts['admitted']} admitted, {counts['declined']} not")
+        elif isinstance(event, messages.RosterKnown):
+            counts.update(roster=len(event.ready), contributed=0)
+            show(f"{counts['roster']} forces are computing")
+        elif isinstance(event, messages.Contributed):
+            counts["contributed"] += 1
+            show(f"{counts['contributed']} of {counts['roster']} forces have contributed")
+        elif isinstance(event, messages.AttemptLost):
+            show("a force was lost: asking the others again")
+        elif isinstance(event, messages.SumReady):
+            show("verifying and opening the sum")
+
+    return tell
+
+
+def _facts(plan: Plan, cost: Cost, contract: Contract, federation: Federation) -> dict[str, object]:
+    manifest, roster = federation.manifest, len(plan.question.forces)
+    facts: dict[str, object] = {
+        "data set": f"{contract.dataset} v{contract.version}",
+        "protected unit": contract.unit.words,
+        "forces asked": roster,
+        "cells": plan.cells,
+        "ciphertexts": f"{plan.ciphertexts} ({plan.parameters.name})",
+        "epsilon per attempt": round(manifest.epsilon(cost.rho), 6),
+        "rho per attempt": str(cost.rho),
+        "at most": f"epsilon {manifest.epsilon(cost.rho * cost.attempts):.4g} over {cost.attempts} attempts",
+        "tolerated colluders": manifest.colluders,
+    }
+    for block in plan.blocks:
+        measure = block.measure
+        column = contract.column(measure.column) if measure.kind is MeasureKind.SUM else None
+        per_unit = float(column.resolution) if isinstance(column, Number) else 1.0
+        unit = f" {column.unit}" if isinstance(column, Number) else ""
+        name = (
+            f"SUM({measure.column})"
+            if column
+            else ("COUNT(*)" if measure.kind is MeasureKind.COUNT else "COUNT(DISTINCT)")
+        )
+        sigma = block.sigma(roster, manifest.colluders) * per_unit
+        central = float(block.d_squared / (2 * Fraction(block.rho.nano + MARGIN.nano, 10**9))) ** 0.5 * per_unit
+        facts[name] = (
+            f"95 % half-width ±{INTERVAL_95 * sigma:.4g}{unit} if all answer "
+            f"(a trusted central curator: ±{INTERVAL_95 * central:.4g})"
+        )
+    return facts
+
+
+def _described(contract: Contract, federation: Federation) -> dict[str, object]:
+    return {
+        "version": contract.version,
+        "title": contract.title,
+        "protected_unit": contract.unit.words,
+        "caveat": contract.unit.caveat,
+        "licence": contract.licence,
+        "columns": {column.name: _domain(column) for column in contract.columns},
+        "held_by": federation.holders(contract),
+    }
+
+
+def _print_datasets(contracts: dict[str, Contract], federation: Federation) -> None:
+    table = Table("data set", "version", "title", "protected unit", "held by", box=None, pad_edge=False)
+    for contract in contracts.values():
+        held = len(federation.holders(contract))
+        table.add_row(
+            contract.dataset, str(contract.version), contract.title, contract.unit.words,
+            f"{held} of {len(federation.holdings)} connected forces",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def _print_columns(contract: Contract, federation: Federation) -> None:
+    out = Console()
+    out.print(f"{contract.dataset} v{contract.version}: {contract.title}", style="bold", highlight=False)
+    out.print(f"{contract.description}\nprotected: {contract.unit.words}", highlight=False)
+    if contract.unit.caveat:
+        out.print(contract.unit.caveat, highlight=False)
+    table = Table("column", "kind", "values", box=None, pad_edge=False)
+    table.add_row("force", "force", f"{len(federation.manifest.forces)} forces")
+    for column in contract.columns:
+        table.add_row(column.name, column.kind, _domain(column))
+    out.print(table, highlight=False)
+    out.print(f"held by: {', '.join(federation.holders(contract)) or 'no connected force'}", highlight=False)
+
+
+def _domain(column: object) -> str:
+    if isinstance(column, Category):
+        return ", ".join(code.code for code in column.codes)
+    if isinstance(column, Date):
+        return f"{column.min} to {column.max}, by {column.grain}"
+    if isinstance(column, Number):
+        return f"{float(column.min):g} to {float(column.max):g} {column.unit}, in steps of {float(column.resolution):g}"
+    return "an identifier: cannot be selected or filtered by"

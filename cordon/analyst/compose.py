@@ -1,0 +1,193 @@
+"""From a question to a signed query: cost, terms, a fresh BFV key and a check seed sealed to each force."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cordon.accounting import MARGIN, rho_for_epsilon
+from cordon.contract import Contract
+from cordon.envelope import QUERY, Envelope, Signer, commitment
+from cordon.errors import QuestionRefused
+from cordon.manifest import Manifest
+from cordon.query.model import Query, Question, SealedSeed, Terms
+from cordon.query.plan import Plan, make_plan, split_evenly
+from cordon.sealing.bfv import Opener
+from cordon.sealing.seed import SEED_BYTES, seal_context, seal_seed, seed_hash
+from cordon.units import Digest, Rho
+from cordon.wire.signed import question_digest, sign
+
+INTERVAL_95 = 1.959963984540054
+"""Standard deviations on either side of a 95 % interval."""
+
+DEFAULT_ATTEMPTS = 2
+INTERACTIVE_SECONDS = 60
+SLACK_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a query may cost."""
+
+    rho: Rho
+    """Per attempt."""
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A query that is ready to be submitted, and the secrets that open its answer."""
+
+    query_hash: Digest
+    query: Query
+    envelope: Envelope
+    plan: Plan
+    opener: Opener
+    public_key: bytes
+    seed: bytes
+
+
+def plan_question(question: Question, rho: Rho, contract: Contract, manifest: Manifest) -> Plan:
+    """Plan a question at a cost per attempt.
+
+    Raises:
+        QuestionRefused: it cannot be planned, or no roster could ever answer it.
+    """
+    named = len(question.forces)
+    if named == 2:
+        raise QuestionRefused(
+            "two forces cannot be asked alone: each could read the other's value off the sum",
+            hint="name one force, or three or more",
+        )
+    shares = split_evenly(rho, len(question.measures))
+    return make_plan(question, shares, contract, colluders=manifest.colluders, most_cells=manifest.limits.cells)
+
+
+def cost_of_epsilon(epsilon: Fraction, manifest: Manifest, attempts: int | None) -> Cost:
+    """The cost of asking at an epsilon per attempt, at the federation's delta.
+
+    Raises:
+        QuestionRefused: not positive, too small to buy anything, or over the federation's limit.
+    """
+    if epsilon <= 0:
+        raise QuestionRefused(f"epsilon must be above zero, got {float(epsilon):g}")
+    if epsilon > manifest.limits.epsilon:
+        raise QuestionRefused(
+            f"epsilon {float(epsilon):g} is over the federation's limit of {float(manifest.limits.epsilon):g} per query"
+        )
+    return _cost(rho_for_epsilon(epsilon, float(manifest.delta)), manifest, attempts)
+
+
+def cost_of_half_width(
+    half_width: Fraction, question: Question, contract: Contract, manifest: Manifest, attempts: int | None
+) -> Cost:
+    """The least cost at which every cell's 95 % half-width is at most `half_width`, if all forces answer.
+
+    Args:
+        half_width: in each measure's own unit.
+
+    Raises:
+        QuestionRefused: not positive, or it would cost more than the federation allows.
+    """
+    if half_width <= 0:
+        raise QuestionRefused(f"the half-width must be above zero, got {float(half_width):g}")
+    least, most = MARGIN.nano + len(question.measures), manifest.most_rho.nano
+    if _half_width(Rho(most), question, contract, manifest) > half_width:
+        best = _half_width(Rho(most), question, contract, manifest)
+        raise QuestionRefused(
+            f"the federation's limit buys a half-width of {best:.4g} at best",
+            hint="ask for a wider one, or fewer measures",
+        )
+    while least < most:
+        middle = (least + most) // 2
+        if _half_width(Rho(middle), question, contract, manifest) <= half_width:
+            most = middle
+        else:
+            least = middle + 1
+    return _cost(Rho(most), manifest, attempts)
+
+
+def compose(
+    question: Question,
+    cost: Cost,
+    contract: Contract,
+    manifest: Manifest,
+    *,
+    purpose: str,
+    signer: Signer,
+    wait_seconds: int,
+    now: int,
+) -> Composed:
+    """Sign a query on terms that every force can check.
+
+    Args:
+        purpose: a code of the manifest.
+        wait_seconds: how long to wait for forces where a person decides; 0 for not at all.
+        now: seconds since 1970-01-01 UTC.
+
+    Raises:
+        QuestionRefused: the purpose is not listed, or the question cannot be planned.
+    """
+    if purpose not in manifest.by_purpose:
+        listed = ", ".join(sorted(manifest.by_purpose))
+        raise QuestionRefused(f"the federation lists no purpose {purpose!r}", hint=f"purposes: {listed}")
+    plan = plan_question(question, cost.rho, contract, manifest)
+    opener, seed, nonce = Opener(plan.parameters), secrets.token_bytes(SEED_BYTES), secrets.token_bytes(32)
+    public_key = opener.public_key()
+    key_hash = Digest(hashlib.sha256(public_key).digest())
+    sealed = tuple(
+        SealedSeed(force, _sealed(force, question, seed, nonce, key_hash, manifest, signer))
+        for force in question.forces
+    )
+    decide_by = now + (wait_seconds or INTERACTIVE_SECONDS)
+    timing = manifest.timing
+    lasts = cost.attempts * (timing.ready_seconds + timing.contribute_seconds) + SLACK_SECONDS
+    terms = Terms(
+        rho=cost.rho,
+        block_rho=split_evenly(cost.rho, len(question.measures)),
+        attempts=cost.attempts,
+        purpose=purpose,
+        manifest_version=manifest.version,
+        nonce=nonce,
+        decide_by=decide_by,
+        expires=decide_by + lasts,
+        parameter_set=plan.parameters.name,
+        bfv_key_hash=key_hash,
+        seed_hash=seed_hash(seed),
+        sealed_seeds=sealed,
+    )
+    query = Query(question, terms)
+    envelope = sign(query, signer)
+    return Composed(commitment(QUERY, envelope.payload), query, envelope, plan, opener, public_key, seed)
+
+
+def _cost(rho: Rho, manifest: Manifest, attempts: int | None) -> Cost:
+    if rho.nano <= MARGIN.nano:
+        raise QuestionRefused("the privacy cost is too small to buy any answer", hint="ask with a larger --epsilon")
+    most = manifest.most_rho.nano // rho.nano
+    allowed = min(manifest.limits.attempts, most)
+    if allowed < 1 or (attempts is not None and not 1 <= attempts <= allowed):
+        raise QuestionRefused(f"the federation's limits allow at most {allowed} attempts at this cost")
+    return Cost(rho, attempts or min(DEFAULT_ATTEMPTS, allowed))
+
+
+def _half_width(rho: Rho, question: Question, contract: Contract, manifest: Manifest) -> float:
+    plan = plan_question(question, rho, contract, manifest)
+    roster = len(question.forces)
+    return max(INTERVAL_95 * block.sigma(roster, manifest.colluders) for block in plan.blocks)
+
+
+def _sealed(
+    force: str, question: Question, seed: bytes, nonce: bytes, key_hash: Digest, manifest: Manifest, signer: Signer
+) -> bytes:
+    context = seal_context(
+        force=force,
+        analyst_key_id=signer.key_id,
+        question=question_digest(question),
+        nonce=nonce,
+        bfv_key_hash=key_hash,
+        seed=seed_hash(seed),
+    )
+    return seal_seed(seed, manifest.seal_key(force), context)

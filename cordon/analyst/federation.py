@@ -1,0 +1,60 @@
+"""What an analyst knows of a federation: its verified manifest, contracts and connected forces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cordon.catalogue import Catalogue, listed_contracts
+from cordon.contract import Contract
+from cordon.errors import Malformed, Untrusted
+from cordon.manifest import Manifest, open_manifest_with
+from cordon.wire.messages import CatalogueReply, HeldContract, Hello
+from cordon.wire.signed import open_signed, peek
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """A verified catalogue."""
+
+    manifest: Manifest
+    catalogue: Catalogue
+    holdings: dict[str, tuple[HeldContract, ...]]
+    """What each force that was connected said that it holds."""
+
+    @property
+    def newest_contracts(self) -> dict[str, Contract]:
+        """The newest contract of each data set, by name."""
+        newest: dict[str, Contract] = {}
+        for (dataset, version), (contract, _) in sorted(self.catalogue.items()):
+            if dataset not in newest or newest[dataset].version < version:
+                newest[dataset] = contract
+        return newest
+
+    def holders(self, contract: Contract) -> list[str]:
+        """Connected forces that say they hold exactly this contract."""
+        return [
+            force
+            for force, held in sorted(self.holdings.items())
+            if any(item.digest == contract.digest for item in held)
+        ]
+
+
+def verified_federation(reply: CatalogueReply, governance_keys: Sequence[str]) -> Federation:
+    """Verify what the coordinator sent: it may withhold, but cannot add or change.
+
+    Raises:
+        Untrusted: the manifest or a contract is not what governance has signed.
+    """
+    manifest = open_manifest_with(reply.manifest, tuple(governance_keys))
+    catalogue = listed_contracts(manifest, reply.contracts)
+    holdings: dict[str, tuple[HeldContract, ...]] = {}
+    for envelope in reply.hellos:
+        try:
+            claimed = peek(Hello, envelope)
+            hello = open_signed(Hello, envelope, manifest.keyring(claimed.force))
+        except (Untrusted, Malformed):
+            # What a force holds is only shown; a Hello that does not verify is as good as none.
+            continue
+        holdings[hello.force] = hello.contracts
+    return Federation(manifest, catalogue, holdings)

@@ -1,0 +1,142 @@
+"""Show an answer: as a table for people, as CSV for spreadsheets, as JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MOST_NAMES = 60
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def print_answer(answer: dict[str, Any], form: Format, out: Console, notes: Console) -> None:
+    """Print an answer.
+
+    Args:
+        answer: from `Answer.as_dict`.
+        out: standard output.
+        notes: where what belongs beside the rows goes, when the rows are for a program.
+    """
+    if form is Format.JSON:
+        out.file.write(json.dumps(answer, indent=2) + "\n")
+    elif form is Format.CSV:
+        out.file.write(_csv(answer))
+        _print_notes(answer, notes)
+    else:
+        _print_table(answer, out)
+        _print_notes(answer, out)
+
+
+def _print_table(answer: dict[str, Any], out: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in answer["columns"]:
+        table.add_column(column["name"], justify="right" if column["measure"] else "left", no_wrap=True)
+        if column["measure"]:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    for row in answer["rows"]:
+        table.add_row(*_table_cells(answer["columns"], row))
+    out.print(table, highlight=False)
+
+
+def _table_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
+    keys, values = iter(row["keys"]), iter(row["values"])
+    for column in columns:
+        if not column["measure"]:
+            yield next(keys)
+        elif row["note"]:
+            yield from (row["note"], "")
+        else:
+            value = next(values)
+            noisy = " ?" if value["high"] - value["low"] > abs(value["estimate"]) else ""
+            yield f"{_number(value['estimate'])}{noisy}"
+            yield f"{_number(value['low'])} to {_number(value['high'])}"
+
+
+def _csv(answer: dict[str, Any]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    header: list[str] = []
+    for column in answer["columns"]:
+        name = column["name"]
+        header += [name, f"{name} low", f"{name} high"] if column["measure"] else [name]
+    writer.writerow([*header, "note"])
+    for row in answer["rows"]:
+        writer.writerow([*_csv_cells(answer["columns"], row), row["note"]])
+    return buffer.getvalue()
+
+
+def _csv_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
+    keys, values = iter(row["keys"]), iter(row["values"])
+    for column in columns:
+        if not column["measure"]:
+            yield next(keys)
+        elif row["note"]:
+            yield from ("", "", "")
+        else:
+            value = next(values)
+            yield from (f"{value[part]:.10g}" for part in ("estimate", "low", "high"))
+
+
+def _print_notes(answer: dict[str, Any], out: Console) -> None:
+    lines = [f"protected: {answer['protected_unit']}"]
+    if answer["caveat"]:
+        lines.append(f"           {answer['caveat']}")
+    answered = answer["answered"]
+    lines.append(f"answered ({len(answered)}): {_names(answered)}")
+    by_code: dict[str, list[dict[str, str]]] = {}
+    for declined in answer["declined"]:
+        by_code.setdefault(declined["code"], []).append(declined)
+    for code, group in sorted(by_code.items()):
+        texts = sorted({item["text"] for item in group if item["text"]})
+        why = f" ({'; '.join(texts)})" if texts else ""
+        word = "waits" if code == "awaiting approval" else "declined"
+        lines.append(f"{word}, {code} ({len(group)}): {_names([item['force'] for item in group])}{why}")
+    if answer["did_not_answer"]:
+        lines.append(f"did not answer ({len(answer['did_not_answer'])}): {_names(answer['did_not_answer'])}")
+    if answer["lost"]:
+        lines.append(f"lost on the way ({len(answer['lost'])}): {_names(answer['lost'])}")
+    lines += _cost_lines(answer)
+    if any(v["high"] - v["low"] > abs(v["estimate"]) for row in answer["rows"] for v in row["values"]):
+        lines.append("'?' marks estimates that are narrower than their own interval: too noisy to read")
+    lines.append(f"checked: {answer['checked']}")
+    lines.append(f"query {answer['query'][:16]}")
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
+
+
+def _cost_lines(answer: dict[str, Any]) -> list[str]:
+    cost = answer["epsilon"]
+    attempts = answer["attempts_charged"]
+    over = f" over {attempts} attempts" if attempts > 1 else ""
+    levels = (
+        f"epsilon {cost['against_public']:.3g} against the public, "
+        f"{cost['against_tolerated_colluders']:.3g} against colluding forces, "
+        f"{cost['against_all_others']:.3g} if every other party colludes"
+    )
+    return [
+        f"cost: epsilon {cost['charged']:.3g} (rho {answer['rho']} an attempt{over})",
+        f"one attempt gives {levels}",
+    ]
+
+
+def _names(forces: list[str]) -> str:
+    shown = ", ".join(forces[:MOST_NAMES])
+    return shown + (", …" if len(forces) > MOST_NAMES else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}".replace("-0", "0") if abs(value) < 0.5 else f"{value:,.0f}"

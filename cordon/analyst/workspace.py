@@ -1,0 +1,153 @@
+"""What an analyst's disk remembers of each query, so that a crash loses nothing and opens nothing twice.
+
+One folder a query. Its secret key opens exactly one sum: the sum's hash is written down, durably,
+before anything is decrypted, and no other is ever opened, also after a crash. docs/protocol.md §10.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cordon.envelope import Envelope, from_json, to_json
+from cordon.errors import Malformed, Misconfigured, Refused, Untrusted
+from cordon.keyfile import OWNER_ONLY, write_new
+from cordon.units import Digest
+
+_QUERY, _SQL, _SECRET, _SEED, _OPENING, _ANSWER = (
+    "query.json", "statement.sql", "secret.key", "check.seed", "opening", "answer.json",
+)  # fmt: skip
+_CATALOGUE = "catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuery:
+    """What is needed to follow a query and open its answer."""
+
+    query_hash: Digest
+    sql: str
+    envelope: Envelope
+    secret: bytes
+    seed: bytes
+
+
+class Workspace:
+    """An analyst's folder."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder where it does not exist.
+
+        Raises:
+            Misconfigured: it cannot be made, or others can read it.
+        """
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured(f"cannot make the workspace {path}: {error.strerror}") from None
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise Misconfigured(f"the workspace {path} is open to others", hint=f"chmod 700 {path}")
+        self._path = path
+
+    def add(self, query: StoredQuery) -> None:
+        """Store a new query before it is submitted."""
+        folder = self._path / query.query_hash.hex()
+        folder.mkdir(mode=0o700)
+        for name, content in (
+            (_QUERY, to_json(query.envelope).encode()),
+            (_SQL, query.sql.encode()),
+            (_SECRET, query.secret),
+            (_SEED, query.seed),
+        ):
+            write_new(folder / name, content, mode=OWNER_ONLY)
+
+    def find(self, prefix: str) -> Digest:
+        """The query whose id begins with `prefix`.
+
+        Raises:
+            Refused: none does, or more than one.
+        """
+        found = [path.name for path in self._path.iterdir() if path.is_dir() and path.name.startswith(prefix.lower())]
+        if len(found) != 1:
+            what = "no query" if not found else f"{len(found)} queries"
+            raise Refused(f"{what} in {self._path} begins with {prefix!r}", hint="give more of the query's id")
+        return Digest(bytes.fromhex(found[0]))
+
+    def query(self, query_hash: Digest) -> StoredQuery:
+        """A stored query that can still be opened.
+
+        Raises:
+            Refused: its key was erased: it was opened, or its check failed.
+        """
+        folder = self._path / query_hash.hex()
+        try:
+            return StoredQuery(
+                query_hash,
+                (folder / _SQL).read_text(encoding="utf-8"),
+                from_json((folder / _QUERY).read_text(encoding="utf-8")),
+                (folder / _SECRET).read_bytes(),
+                (folder / _SEED).read_bytes(),
+            )
+        except FileNotFoundError:
+            raise Refused(
+                f"the key of query {query_hash.hex()[:12]} is not here any more: it was opened, or failed its check"
+            ) from None
+        except Malformed as error:
+            raise Misconfigured(f"{folder}: {error}") from None
+
+    def answer(self, query_hash: Digest) -> str | None:
+        """The answer that was opened before, as JSON; reading it again costs nothing."""
+        path = self._path / query_hash.hex() / _ANSWER
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def record_opening(self, query_hash: Digest, sum_hash: Digest) -> None:
+        """Write down, durably, the one sum that this query's key opens.
+
+        Raises:
+            Untrusted: another sum was written down before.
+        """
+        path = self._path / query_hash.hex() / _OPENING
+        try:
+            write_new(path, sum_hash.hex().encode(), mode=OWNER_ONLY)
+        except Misconfigured:
+            if path.read_bytes() != sum_hash.hex().encode():
+                raise Untrusted(
+                    "another sum than this one was opened, or nearly opened, before with the same key",
+                    hint="the coordinator has sent two different sums: tell the auditor",
+                ) from None
+        else:
+            _sync_folder(path.parent)
+
+    def close(self, query_hash: Digest, answer: dict[str, object] | None) -> None:
+        """Keep the answer, where there is one, and erase key and seed for good."""
+        folder = self._path / query_hash.hex()
+        if answer is not None:
+            write_new(folder / _ANSWER, json.dumps(answer, indent=2).encode(), mode=OWNER_ONLY)
+            _sync_folder(folder)
+        for name in (_SECRET, _SEED):
+            path = folder / name
+            if path.is_file():
+                path.write_bytes(bytes(path.stat().st_size))
+                path.unlink()
+
+    def keep_catalogue(self, encoded: bytes) -> None:
+        """Remember the newest catalogue, so that `explain` need not ask anybody."""
+        building = self._path / f"{_CATALOGUE}.{os.getpid()}"
+        building.write_bytes(encoded)
+        building.replace(self._path / _CATALOGUE)
+
+    def catalogue(self) -> bytes | None:
+        """The newest catalogue that was fetched."""
+        path = self._path / _CATALOGUE
+        return path.read_bytes() if path.is_file() else None
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
