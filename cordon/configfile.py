@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -44,7 +44,8 @@ def _anchored(content: dict[str, Any], kind: type[BaseModel], folder: Path) -> d
     anchored = dict(content)
     for name, field in kind.model_fields.items():
         value = content.get(field.alias or name)
-        if field.annotation is Path and isinstance(value, str):
+        is_path = field.annotation is Path or Path in get_args(field.annotation)
+        if is_path and isinstance(value, str):
             anchored[field.alias or name] = folder / Path(value).expanduser()
         elif field.annotation == tuple[Path, ...] and isinstance(value, list):
             anchored[field.alias or name] = [folder / Path(str(item)).expanduser() for item in value]

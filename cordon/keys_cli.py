@@ -150,7 +150,8 @@ def show_manifest(
     console.print(f"{manifest.federation}, version {manifest.version}, sha256 {manifest.digest}", highlight=False)
     console.print(
         f"{len(manifest.forces)} forces, {manifest.colluders} tolerated colluders, smallest roster "
-        f"{manifest.smallest_roster}, delta {float(manifest.delta):g}, epsilon {float(manifest.limits.epsilon):g} a query",
+        f"{manifest.smallest_roster}, delta {float(manifest.delta):g}, "
+        f"epsilon {float(manifest.limits.epsilon):g} a query",
         highlight=False,
     )
     table = Table("force", "name", "signing key", box=None, pad_edge=False)

@@ -107,7 +107,7 @@ def _build(
     # The order of a unit's rows is drawn afresh at each load, from nothing that is in the data.
     database.execute(f"""
         CREATE TABLE snapshot AS SELECT {kept}, {UNIT}, {RANK} FROM (
-            SELECT *, row_number() OVER (PARTITION BY {UNIT} ORDER BY random())::INTEGER AS {RANK} FROM coded
+            SELECT *, row_number() OVER (PARTITION BY {UNIT} ORDER BY draw_)::INTEGER AS {RANK} FROM coded
         ) WHERE {RANK} <= {k} {left_out}
     """)
     read, unnamed = _counts(database, "SELECT count(*), count(*) FILTER (NOT named_) FROM coded")
@@ -171,7 +171,7 @@ def _expressions(mapping: Mapping, contract: Contract) -> list[str]:
             parts.append(f'{_text(mapped)} AS "{column.name}"')
     unit = contract.unit_column
     if unit is None:
-        return [*parts, f"row_number() OVER () AS {UNIT}", "true AS named_"]
+        return [*parts, f"row_number() OVER () AS {UNIT}", "true AS named_", "random() AS draw_"]
     name = _text(mapping.columns[unit])
     # A row without an identifier is a unit by itself; surrogates keep identifiers out of the snapshot.
     surrogate = f"dense_rank() OVER (ORDER BY {name}) * 2"
@@ -180,6 +180,7 @@ def _expressions(mapping: Mapping, contract: Contract) -> list[str]:
         *parts,
         f"CASE WHEN {name} IS NULL THEN {alone} ELSE {surrogate} END AS {UNIT}",
         f"{name} IS NOT NULL AS named_",
+        "random() AS draw_",
     ]
 
 

@@ -1,0 +1,5 @@
+"""`python -m cordon`: the same as `cordon`."""
+
+from cordon.cli import main
+
+main()
