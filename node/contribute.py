@@ -194,7 +194,7 @@ def contribute(
             number=position.number,
             previous=position.previous,
             ciphertext_hash=ciphertext_hash,
-            plan=blinded(terms.nonce, admission.plan.digest),
+            plan=blinded(terms.nonce, admission.plan.completed_digest(len(roster.keys))),
             checkpoint=Checkpoint(),
         )
         envelope = sign(receipt, signer)

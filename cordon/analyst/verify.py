@@ -81,7 +81,8 @@ def verify_completed(asked: Asked, events: Sequence[Event]) -> VerifiedSum:
         raise Untrusted("the coordinator registered another roster than it showed")
     # Step 4: one receipt of each force, for this transcript and the signed charge.
     receipts = _receipts_of(asked, events, completed.attempt)
-    ordered = [_verified_receipt(asked, receipts, force, completed.attempt, transcript) for force in forces]
+    plan = blinded(asked.query.terms.nonce, asked.plan.completed_digest(len(forces)))
+    ordered = [_verified_receipt(asked, receipts, force, completed.attempt, transcript, plan) for force in forces]
     # Step 5: those are the receipts that the registered sum is made of.
     if completed.receipt_hashes != tuple(payload_hash(receipts[force]) for force in forces):
         raise Untrusted("the registered sum is made of other receipts than those that were shown")
@@ -198,17 +199,17 @@ def _receipts_of(asked: Asked, events: Sequence[Event], attempt: int) -> dict[st
 
 
 def _verified_receipt(
-    asked: Asked, receipts: dict[str, Envelope], force: str, attempt: int, transcript: Digest
+    asked: Asked, receipts: dict[str, Envelope], force: str, attempt: int, transcript: Digest, plan: Digest
 ) -> Receipt:
     if force not in receipts:
         raise Untrusted(f"there is no receipt of {force}")
     receipt = open_signed(Receipt, receipts[force], asked.manifest.keyring(force))
     terms = asked.query.terms
-    expected = (force, asked.query_hash, attempt, transcript, asked.key_id, terms.purpose, terms.rho)
+    expected = (force, asked.query_hash, attempt, transcript, asked.key_id, terms.purpose, terms.rho, plan)
     found = (
         receipt.force, receipt.query_hash, receipt.attempt, receipt.transcript_hash,
-        receipt.analyst_key_id, receipt.purpose, receipt.rho,
+        receipt.analyst_key_id, receipt.purpose, receipt.rho, receipt.plan,
     )  # fmt: skip
-    if found != expected or receipt.plan != blinded(terms.nonce, asked.plan.digest):
+    if found != expected:
         raise Untrusted(f"the receipt of {force} is for something else than was asked")
     return receipt
