@@ -96,6 +96,11 @@ class Federation:
             self._coordinator.wait()
             self._coordinator = None
 
+    @property
+    def running(self) -> frozenset[str]:
+        """Forces whose nodes were started and neither stopped nor killed."""
+        return frozenset(self._nodes)
+
     def node(self, force: str) -> subprocess.Popen[bytes]:
         """A node's process."""
         return self._nodes[force]
