@@ -22,8 +22,17 @@ check: $(VENV)/.ready  ## lint, types, import rules
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 
+demo: $(VENV)/.ready  ## a federation on this machine, shown act by act (FORCES=8 for fewer, STAY=1 to keep it up)
+	@$(BIN)/python -m demo
+
 test: $(VENV)/.ready  ## every test but the slow ones
-	$(BIN)/pytest --durations=20
+	$(BIN)/pytest -n 2 --dist loadgroup --durations=20
+
+slow: $(VENV)/.ready  ## statistics, long simulations, scale and soak
+	$(BIN)/pytest -n 2 --dist loadgroup -m slow --timeout 3000 --durations=20
+
+bench: $(VENV)/.ready  ## measure, and write the tables of docs/performance.md
+	$(BIN)/python -m bench
 
 format: $(VENV)/.ready  ## format and mend what can be mended
 	$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .

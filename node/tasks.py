@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from node.aggregate import Snapshot
 from node.contribute import Prepared, check_roster, contribute, period_of, prepare
 from node.gate import Admission, Asked, Gate, Holding
 from node.ledger import Contribution, Ledger, Limits
+
+MOST_PREPARES = 8
+"""Ready notes for one attempt: a coordinator that prepares without end only costs itself."""
 
 _WAITING_TEXT = "a person of this force decides about every query"
 
@@ -58,6 +62,8 @@ class Tasks:
         self._lock = threading.Lock()
         self._admissions: dict[Digest, Admission] = {}
         self._prepared: dict[tuple[Digest, int], Prepared] = {}
+        self._prepares: Counter[tuple[Digest, int]] = Counter()
+        self._cells: dict[Digest, Future[list[int]]] = {}
         self._serial = 0
 
     def decide(self, task: Decide) -> NodeAnswer:
@@ -90,8 +96,10 @@ class Tasks:
         self._tools.ledger.release(query_hash)
         with self._lock:
             self._admissions.pop(query_hash, None)
-            for name in [name for name in self._prepared if name[0] == query_hash]:
-                del self._prepared[name]
+            self._cells.pop(query_hash, None)
+            for held in (self._prepared, self._prepares):
+                for name in [name for name in held if name[0] == query_hash]:
+                    del held[name]
 
     def forget_expired(self) -> None:
         """Forget every query that has expired."""
@@ -112,6 +120,7 @@ class Tasks:
             # Not recorded: whoever holds no analyst's key must not be able to fill the ledger.
             return self._signed(query_hash, 0, Outcome.DECLINED, _code(declined), str(declined))
         try:
+            self._check_open(asked)
             admission = self._examine(asked, now)
         except Declined as declined:
             return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
@@ -121,6 +130,13 @@ class Tasks:
             self._admissions[query_hash] = admission
         answer = self._record(task, asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
         return self._with_ready(answer, query_hash, task.attempt) if task.attempt else answer
+
+    def _check_open(self, asked: Asked) -> None:
+        most = self._tools.gate.manifest.limits.open_queries
+        with self._lock:
+            is_open = sum(a.asked.analyst == asked.analyst for a in self._admissions.values())
+        if is_open >= most:
+            raise Declined(DeclineCode.POLICY.words, f"the federation allows an analyst {most} open queries")
 
     def _examine(self, asked: Asked, now: int) -> Admission:
         tools = self._tools
@@ -173,9 +189,17 @@ class Tasks:
 
     def _ready_for(self, query_hash: Digest, attempt: int) -> Prepared:
         tools = self._tools
-        cells: Future[list[int]] = Future()
+        admission = self._admission(query_hash)
+        with self._lock:
+            self._prepares[query_hash, attempt] += 1
+            if self._prepares[query_hash, attempt] > MOST_PREPARES:
+                raise Declined(DeclineCode.ROSTER.words, "this attempt was prepared too often")
+            known = self._cells.get(query_hash)
+        # One aggregate serves every attempt of a query, unless it failed.
+        fresh = known is None or (known.done() and known.exception() is not None)
+        cells: Future[list[int]] = Future() if known is None or fresh else known
         prepared = prepare(
-            self._admission(query_hash),
+            admission,
             attempt,
             force=tools.force,
             manifest=tools.gate.manifest,
@@ -187,7 +211,9 @@ class Tasks:
         )
         with self._lock:
             self._prepared[query_hash, attempt] = prepared
-        tools.run(lambda: self._aggregate(prepared))
+            self._cells[query_hash] = cells
+        if fresh:
+            tools.run(lambda: self._aggregate(admission, cells))
         return prepared
 
     def _next_serial(self) -> int:
@@ -210,13 +236,13 @@ class Tasks:
             self._admissions[query_hash] = admission
         return admission
 
-    def _aggregate(self, prepared: Prepared) -> None:
-        plan = prepared.admission.plan
+    def _aggregate(self, admission: Admission, cells: Future[list[int]]) -> None:
+        plan = admission.plan
         try:
             snapshot = self.snapshots[plan.question.dataset, plan.question.contract_version]
-            prepared.cells.set_result(snapshot.aggregate(plan, self._tools.force))
+            cells.set_result(snapshot.aggregate(plan, self._tools.force))
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must not hang on it
-            prepared.cells.set_exception(error)
+            cells.set_exception(error)
 
     # Contribute
 
