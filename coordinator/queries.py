@@ -125,6 +125,23 @@ class Queries:
         await self._store.write(lambda: self._take_answer(live, answer, decision, ready))
         self._follow_up(live.known.query_hash)
 
+    def expected_ciphertexts(self, receipt: Envelope, caller: Identity) -> int:
+        """How many ciphertexts may follow a contribution's head.
+
+        Raises:
+            Untrusted: the caller is not on the roster that the receipt names.
+            Refused: there is no such query or roster.
+        """
+        claimed = peek(Receipt, receipt)
+        roster = self._store.roster(claimed.query_hash, claimed.attempt)
+        if roster is None:
+            raise Refused("no roster was fixed for this attempt")
+        if caller.name not in roster.forces:
+            raise Untrusted(f"{caller.name} is not on this roster")
+        live = self._live.get(claimed.query_hash)
+        known = live.known if live is not None else self._known(claimed.query_hash)
+        return known.plan.ciphertexts
+
     async def contribute(self, receipt: Envelope, chunks: list[bytes], caller: Identity) -> None:
         """Take a contribution in; the same one again is acknowledged again.
 

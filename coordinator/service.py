@@ -31,7 +31,6 @@ SETTLE_SECONDS = 5.0
 STOP_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
-MOST_CIPHERTEXTS = 4096
 
 
 class Coordinator:
@@ -90,8 +89,11 @@ class Coordinator:
         if caller.role is not Role.FORCE:
             raise Untrusted(f"{caller.uri} is not a force")
         head = await anext(parts, None)
-        if not isinstance(head, ContributionHead) or head.ciphertexts > MOST_CIPHERTEXTS:
+        if not isinstance(head, ContributionHead):
             raise Malformed("a contribution begins with its head")
+        # No more is held in memory than the plan of a query on whose roster the caller is.
+        if head.ciphertexts != self._queries.expected_ciphertexts(head.receipt, caller):
+            raise Malformed("a contribution has as many ciphertexts as the plan")
         chunks: list[bytes] = []
         async for part in parts:
             if not isinstance(part, bytes) or len(chunks) >= head.ciphertexts:
@@ -200,13 +202,14 @@ async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundL
 
 async def _run_clockwork(queries: Queries, store: Store, keep_days: int) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(_pass_time(queries))
+        group.create_task(_pass_time(queries, store))
         group.create_task(_keep_house(store, keep_days))
 
 
-async def _pass_time(queries: Queries) -> None:
+async def _pass_time(queries: Queries, store: Store) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
+        store.check()
         await queries.pass_time()
 
 

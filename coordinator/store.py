@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from coordinator.rounds import Round
 from cordon.envelope import Envelope
-from cordon.errors import CordonError, Misconfigured
+from cordon.errors import CordonError, Misconfigured, Unavailable
 from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import Event
@@ -125,6 +125,7 @@ class Store:
         self._guard = _claim(path)
         self._waiting: list[tuple[Change[Any], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._fault: BaseException | None = None
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -154,17 +155,34 @@ class Store:
             self._flushing = asyncio.create_task(self._flush())
         return await future
 
+    def check(self) -> None:
+        """Raise what has made a transaction fail; memory and disk may differ from then on.
+
+        Raises:
+            Misconfigured: the store could not be written: the coordinator must stop, and start from what is durable.
+        """
+        if self._fault is not None:
+            raise Misconfigured(f"the store cannot be written: {self._fault}", hint="check the disk; then start again")
+
     async def _flush(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            self._connection.execute("BEGIN IMMEDIATE")
-            done = [(future, self._attempt(change)) for change, future in batch]
-            await asyncio.to_thread(self._connection.execute, "COMMIT")
-            for future, (result, error) in done:
+            try:
+                self.check()
+                self._connection.execute("BEGIN IMMEDIATE")
+                done = [(future, self._attempt(change)) for change, future in batch]
+                await asyncio.to_thread(self._connection.execute, "COMMIT")
+            except BaseException as error:
+                self._fault = self._fault or error
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(Unavailable("the coordinator cannot store anything just now"))
+                raise
+            for future, (result, refusal) in done:
                 if future.cancelled():
                     continue
-                if error is not None:
-                    future.set_exception(error)
+                if refusal is not None:
+                    future.set_exception(refusal)
                 else:
                     future.set_result(result)
             # Those who waited for this batch go first: what they see is durable, nothing newer.

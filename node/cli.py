@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
 from datetime import UTC, datetime
@@ -45,6 +46,8 @@ def serve(config: ConfigPath = _DEFAULT) -> None:
     # The serving machinery takes a second to import; the other commands do without it.
     from node.service import Node  # noqa: PLC0415
 
+    # A crash must not write exact cells or an opened check seed to a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings = read_config(config, NodeConfig)
     node = Node(settings, open_log(settings.log))
     for kind in (signal.SIGTERM, signal.SIGINT):

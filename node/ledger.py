@@ -18,12 +18,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from cordon.envelope import Envelope
-from cordon.errors import Declined, Misconfigured
-from cordon.register.leaf import NO_DIGEST, DeclineCode
+from cordon.errors import Declined, Malformed, Misconfigured
+from cordon.register.leaf import NO_DIGEST, DeclineCode, Receipt
 from cordon.units import Digest, Rho, tagged_digest
 from cordon.wire import codec
 
@@ -175,7 +176,7 @@ class Ledger:
             )
             self._connection.execute("PRAGMA synchronous = FULL")
             self._check(path, force)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, Malformed) as error:
             raise Misconfigured(f"{path} is not a whole ledger: {error}", hint="restore it from a backup") from None
 
     def close(self) -> None:
@@ -421,6 +422,18 @@ class Ledger:
         if owner != force:
             raise Misconfigured(f"{path} is the ledger of {owner}, not of {force}")
         self._check_chain(path)
+        self._check_charges(path)
+
+    def _check_charges(self, path: Path) -> None:
+        """The charges that budgets are read from are those whose receipts stand in the chain."""
+        chained = [row[0] for row in self._all("SELECT payload FROM entry WHERE kind = 'charge' ORDER BY number")]
+        rows = self._all("SELECT receipt, domain, period, rho, period_sum, lifetime_sum FROM charge ORDER BY number")
+        for number, (payload, row) in enumerate(zip_longest(chained, rows), start=1):
+            if payload is None or row is None or row[0] != payload or row[1:] != _charged(payload):
+                raise Misconfigured(
+                    f"{path}: charge {number} is not what its receipt says: the ledger was altered",
+                    hint="restore it from a backup, and find out who wrote to it",
+                )
 
     def _check_chain(self, path: Path) -> None:
         previous = NO_DIGEST
@@ -457,10 +470,12 @@ class Ledger:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk may have ended the transaction already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
         rows = self._all(statement, *values)
@@ -481,6 +496,11 @@ def entry_hash(number: int, previous: Digest, kind: str, at: int, payload: bytes
         at.to_bytes(8, "little"),
         payload,
     )
+
+
+def _charged(encoded: bytes) -> tuple[str, int, int, int, int]:
+    receipt = codec.decode(Receipt, codec.decode_envelope(encoded).payload)
+    return receipt.domain, receipt.period, receipt.rho.nano, receipt.period_sum.nano, receipt.lifetime_sum.nano
 
 
 def _claim(path: Path) -> int:

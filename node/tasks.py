@@ -85,11 +85,15 @@ class Tasks:
         """The contribution to a fixed roster, charged and durable; or a signed decline."""
         stored = self._tools.ledger.contribution(fixed.query_hash, fixed.attempt)
         if stored is not None:
-            return stored
+            return stored if stored.ciphertexts else self._too_late(fixed)
         try:
             return self._contribute_once(fixed)
         except Declined as declined:
             return self._signed(fixed.query_hash, fixed.attempt, Outcome.DECLINED, _code(declined), str(declined))
+
+    def _too_late(self, fixed: Fixed) -> NodeAnswer:
+        text = "the query has expired, and what was sent for it is deleted"
+        return self._signed(fixed.query_hash, fixed.attempt, Outcome.DECLINED, DeclineCode.EXPIRED, text)
 
     def close(self, query_hash: Digest) -> None:
         """Forget a query that has ended, and let its reservations go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -45,6 +46,8 @@ from cordon.wire.signed import open_signed, peek, sign
 CALL_SECONDS = 30.0
 STREAM_SECONDS = 300.0
 MOST_RECONNECTIONS = 6
+MOST_EVENTS = 200_000
+"""Of one query: ten attempts of every force that a federation can have need fewer."""
 
 OnEvent = Callable[[Event], None]
 
@@ -179,6 +182,8 @@ class Client:
         while True:
             try:
                 for number, event in enumerate(call()):
+                    if number >= MOST_EVENTS:
+                        raise Malformed(f"the coordinator tells of more than {MOST_EVENTS} events")
                     if number >= len(events):
                         events.append(event)
                         tries = 0
@@ -224,7 +229,8 @@ class Client:
     def _open(self, asked: Asked, verified: VerifiedSum, stored: StoredQuery, *, add_contributions: bool) -> list[int]:
         name = QueryName(asked.query_hash)
         parts = self._channel.stream(SUM, name, timeout=STREAM_SECONDS)
-        chunks = [part.ciphertext for part in parts]
+        # One more than the plan has is enough to see that it is not the sum.
+        chunks = [part.ciphertext for part in islice(parts, asked.plan.ciphertexts + 1)]
         verify_sum(verified, chunks, asked.plan)
         if add_contributions:
             add_again(verified, self._channel.stream(CONTRIBUTIONS, name, timeout=STREAM_SECONDS), asked.plan)
