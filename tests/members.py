@@ -1,0 +1,336 @@
+"""A federation in one process: the real classes of every party, joined by calls instead of sockets.
+
+Keys, manifest, contracts, snapshots, ledgers and store are real and lie in a folder; everything that
+passes between parties is encoded and decoded as on the wire. What is different: time is a number that
+a test moves, nothing runs beside anything else, and a test may stand in for a party or kill one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from coordinator.config import CoordinatorConfig
+from coordinator.presence import Connection, Presence
+from coordinator.queries import Queries
+from coordinator.service import Coordinator
+from coordinator.store import Store, create_store
+from cordon.analyst.client import Client
+from cordon.analyst.compose import cost_of_epsilon
+from cordon.analyst.federation import Federation
+from cordon.analyst.profile import read_profile
+from cordon.catalogue import read_catalogue
+from cordon.configfile import read_config
+from cordon.envelope import KeySigner
+from cordon.identity import Identity, Role
+from cordon.keyfile import read_seal_key, read_signing_key
+from cordon.manifest import read_manifest
+from cordon.query.sql import parse_sql
+from cordon.units import Digest
+from cordon.wire import codec, services
+from cordon.wire.messages import Closed, ContributionHead, Decide, Fixed, NodeAnswer, Prepare, Task
+from demo.layout import Design, Layout, lay_out
+from demo.nominals import write_nominals
+from node.config import NodeConfig
+from node.gate import Gate
+from node.ledger import Contribution, Ledger, create_ledger
+from node.load import load
+from node.mapping import Mapping
+from node.policy import Policy
+from node.service import open_snapshots
+from node.tasks import Tasks, Tools
+
+FORCES = ("essex", "kent", "norfolk", "suffolk", "surrey")
+PURPOSE = "research"
+COUNT = "SELECT role, COUNT(*) FROM nominals GROUP BY role"
+PERSONS = 40
+
+
+class Killed(Exception):
+    """A process was killed here, as by a power cut."""
+
+
+@dataclass
+class Member:
+    """One force's node without its wire."""
+
+    force: str
+    config: NodeConfig
+    tasks: Tasks
+    ledger: Ledger
+    gate: Gate
+    sent: dict[tuple[Digest, int], list[tuple[bytes, ...]]] = field(default_factory=dict)
+    """Everything that ever left for an attempt: receipt and ciphertexts, each time it was sent."""
+
+    @property
+    def identity(self) -> Identity:
+        """As its TLS certificate names it."""
+        return Identity(Role.FORCE, self.force)
+
+
+class Members:
+    """The parties, and the calls between them."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        forces: tuple[str, ...] = FORCES,
+        policies: dict[str, str] | None = None,
+        budget: str = "10",
+        persons: int = PERSONS,
+        colluders: int | None = 1,
+        analysts: tuple[str, ...] = ("alice", "bob"),
+    ) -> None:
+        design = Design(
+            forces=forces,
+            policies=policies or {},
+            budgets=dict.fromkeys(("stop_records", "crime_records", "nominal_records"), budget),
+            colluders=colluders,
+            timing={"cooldown_seconds": 0},
+        )
+        self.now = float(int(time.time()))
+        self.layout: Layout = lay_out(root, design, analysts)
+        self.loop = asyncio.new_event_loop()
+        self.log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda _l, _m, event: str(event)])
+        self.silent: set[str] = set()
+        """Forces that receive tasks and answer nothing."""
+        self.on_task: Callable[[str, Any], Any | None] = lambda _force, task: task
+        """May change, or with None lose, a task on its way."""
+        self.on_answer: Callable[[str, NodeAnswer], NodeAnswer | None] = lambda _force, answer: answer
+        self.on_contribution: Callable[[str, Contribution], Contribution | None] = lambda _force, made: made
+        self.connections: dict[str, Connection] = {}
+        for number, force in enumerate(forces):
+            self._load(force, number, persons)
+        self.members = {force: self.start_node(force) for force in forces}
+        create_store(self._store_path, federation="Demonstration", now=int(self.now))
+        self.start_coordinator()
+
+    # Starting and stopping
+
+    def _load(self, force: str, number: int, persons: int) -> None:
+        settings = read_config(self.layout.node_config(force), NodeConfig)
+        write_nominals(
+            self.layout.force_folder(force) / "records" / "nominals.csv",
+            number=number, forces=len(self.layout.design.forces), persons=persons,
+        )  # fmt: skip
+        manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
+        contract = read_catalogue(manifest)["nominals", 1][0]
+        mapping = read_config(self.layout.force_folder(force) / "nominals.toml", Mapping)
+        load(mapping, contract, settings.state, progress=lambda _: None)
+        create_ledger(settings.ledger, force=force, now=int(self.now))
+
+    def start_node(self, force: str) -> Member:
+        """A node as it is after a start: everything from its files, nothing remembered."""
+        config = read_config(self.layout.node_config(force), NodeConfig)
+        manifest, _ = read_manifest(config.manifest, config.governance_keys)
+        catalogue = read_catalogue(manifest)
+        policy = read_config(config.policy, Policy)
+        gate = Gate(force, manifest, catalogue, policy, read_seal_key(config.seal_key))
+        ledger = Ledger(config.ledger, force=force)
+        ledger.accept_manifest(manifest.version, manifest.digest, int(self.now))
+        tools = Tools(
+            force=force, gate=gate, catalogue=catalogue, ledger=ledger,
+            signer=KeySigner(read_signing_key(config.signing_key)), pause_file=config.pause_file,
+            clock=lambda: int(self.now), run=lambda work: work(),
+        )  # fmt: skip
+        return Member(force, config, Tasks(tools, open_snapshots(config.state, catalogue)), ledger, gate)
+
+    def restart_node(self, force: str) -> None:
+        """Kill a node, start it again, and let it connect."""
+        before = self.members[force]
+        before.ledger.close()
+        for snapshot in before.tasks.snapshots.values():
+            snapshot.close()
+        self.members[force] = self.start_node(force)
+        self.members[force].sent = before.sent
+        self.connect(force)
+
+    @property
+    def _store_path(self) -> Path:
+        return self.layout.coordinator_config.parent / "store.sqlite"
+
+    def start_coordinator(self) -> None:
+        """A coordinator as it is after a start; every node connects."""
+        config = read_config(self.layout.coordinator_config, CoordinatorConfig)
+        manifest, envelope = read_manifest(config.manifest, config.governance_keys)
+        self.manifest, self.manifest_envelope = manifest, envelope
+        self.catalogue = read_catalogue(manifest)
+        self.store = Store(self._store_path, federation=manifest.federation)
+        self.presence = Presence()
+        self.queries = Queries(
+            store=self.store, manifest=manifest, catalogue=self.catalogue,
+            signer=KeySigner(read_signing_key(config.signing_key)), presence=self.presence,
+            clock=lambda: self.now, settled_at=self.now, log=self.log,
+        )  # fmt: skip
+        self.coordinator = Coordinator(self.queries, self.presence, self.store, (manifest, envelope), self.catalogue)
+        for force in self.members:
+            self.connect(force)
+
+    def restart_coordinator(self) -> None:
+        """Kill the coordinator and start it from what is durable."""
+        self.store.close()
+        self.start_coordinator()
+
+    def connect(self, force: str) -> None:
+        """A node dials out: it is offered every task that waits for it."""
+        self.connections[force] = self.presence.join(force, None)  # type: ignore[arg-type]
+        self.queries.offer_tasks(force)
+
+    def disconnect(self, force: str) -> None:
+        """A node's connection breaks, and it does not come back by itself."""
+        self.presence.leave(self.connections.pop(force))
+
+    def close(self) -> None:
+        """Close every file."""
+        self.store.close()
+        for member in self.members.values():
+            member.ledger.close()
+        self.loop.close()
+
+    # Asking
+
+    def client(self, analyst: str = "alice") -> Client:
+        """An analyst's client; what it sends reaches the coordinator by a call."""
+        client = Client(read_profile(self.layout.profile(analyst)))
+        client._channel.close()
+        client._channel = InProcess(self, Identity(Role.ANALYST, analyst))  # type: ignore[assignment]
+        return client
+
+    @property
+    def federation(self) -> Federation:
+        """What analysts know."""
+        return Federation(self.manifest, self.catalogue, {})
+
+    def ask(
+        self, sql: str = COUNT, epsilon: str = "1", *, analyst: str = "alice", attempts: int | None = None,
+        wait_seconds: int = 0, add_contributions: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Ask a question and open its answer."""
+        federation = self.federation
+        statement = parse_sql(sql, federation.newest_contracts, list(self.manifest.by_id))
+        cost = cost_of_epsilon(Fraction(epsilon), self.manifest, attempts)
+        return self.client(analyst).ask(
+            statement, cost, federation, purpose=PURPOSE, wait_seconds=wait_seconds,
+            add_contributions=add_contributions, on_event=lambda _: None,
+        )  # fmt: skip
+
+    def run(self, work: Any) -> Any:
+        """Run a coroutine to its end."""
+        return self.loop.run_until_complete(work)
+
+    # Passing things on
+
+    def deliver(self) -> bool:
+        """Hand every waiting task to its node, and its answers back; False where none waited."""
+        moved = False
+        for force in list(self.connections):
+            queue = self.connections[force].queue
+            while not queue.empty():
+                encoded = queue.get_nowait()
+                if encoded is None:
+                    break
+                moved = True
+                task = self.on_task(force, codec.decode(Task, encoded.data))  # type: ignore[arg-type]
+                if task is not None and force not in self.silent:
+                    self.handle(force, task)
+        return moved
+
+    def handle(self, force: str, task: Any) -> None:
+        """What `node.service` does with a task, and the coordinator with what comes of it."""
+        member = self.members[force]
+        if isinstance(task, Decide):
+            self.answer(force, member.tasks.decide(task))
+        elif isinstance(task, Prepare):
+            self.answer(force, member.tasks.prepare(task))
+        elif isinstance(task, Fixed):
+            made = member.tasks.contribute(task)
+            if isinstance(made, NodeAnswer):
+                self.answer(force, made)
+            else:
+                self.send(force, (task.query_hash, task.attempt), made)
+        elif isinstance(task, Closed):
+            member.tasks.close(task.query_hash)
+
+    def answer(self, force: str, answer: NodeAnswer) -> None:
+        """A node's answer reaches the coordinator."""
+        passed = self.on_answer(force, codec.decode(NodeAnswer, codec.encode(answer)))
+        if passed is not None:
+            self.run(self.queries.answer(passed, self.members[force].identity))
+
+    def send(self, force: str, name: tuple[Digest, int], made: Contribution) -> None:
+        """A node's contribution leaves it, and reaches the coordinator."""
+        left = (codec.encode_envelope(made.receipt), *made.ciphertexts)
+        self.members[force].sent.setdefault(name, []).append(left)
+        passed = self.on_contribution(force, made)
+        if passed is None:
+            return
+
+        async def parts() -> Any:
+            yield ContributionHead(passed.receipt, len(passed.ciphertexts))
+            for chunk in passed.ciphertexts:
+                yield chunk
+
+        self.run(self.coordinator.contribute(parts(), self.members[force].identity))
+
+    def settle(self, *, seconds: float = 600.0, step: float = 1.0) -> None:
+        """Let everything happen that is due, then time pass, until no query is open or `seconds` are over."""
+        end = self.now + seconds
+        while self.now < end:
+            while self.deliver():
+                pass
+            if not self.store.open_queries():
+                return
+            self.now += step
+            self.run(self.queries.pass_time())
+
+
+class InProcess:
+    """Stands in for an analyst's channel: encodes, calls the coordinator, decodes."""
+
+    def __init__(self, members: Members, caller: Identity) -> None:
+        self._members = members
+        self._caller = caller
+        self.replace: dict[str, Callable[[list[Any]], list[Any]]] = {}
+        """By method: what a lying coordinator sends instead."""
+
+    def call(self, method: services.Method, request: Any, *, timeout: float) -> Any:
+        """One request, one response."""
+        del timeout
+        handler = self._members.coordinator.handlers[method]
+        sent = codec.decode(method.request, codec.encode(request, method.request))
+        response = self._members.run(handler(sent, self._caller))
+        return codec.decode(method.response, codec.encode(response, method.response))
+
+    def stream(self, method: services.Method, request: Any, *, timeout: float | None = None) -> Iterator[Any]:
+        """One request, many responses; a query is played to its end first."""
+        del timeout
+        members = self._members
+        sent = codec.decode(method.request, codec.encode(request, method.request))
+        if method is services.SUBMIT:
+            query_hash = members.run(members.queries.submit(sent, self._caller))
+            members.settle()
+            responses = members.store.events(query_hash, 0)
+        elif method is services.FOLLOW:
+            members.queries.own(sent.query_hash, self._caller)
+            members.settle()
+            responses = members.store.events(sent.query_hash, 0)
+        else:
+            responses = members.run(_collected(members.coordinator.handlers[method](sent, self._caller)))
+        encoded = [codec.encode(response, method.response) for response in responses]
+        decoded = [codec.decode(method.response, data) for data in encoded]
+        return iter(self.replace.get(method.name, lambda items: items)(decoded))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+async def _collected(responses: Any) -> list[Any]:
+    return [response async for response in responses]
