@@ -8,6 +8,8 @@ a test moves, nothing runs beside anything else, and a test may stand in for a p
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -97,7 +99,7 @@ class Members:
             timing={"cooldown_seconds": 0},
         )
         self.now = float(int(time.time()))
-        self.layout: Layout = lay_out(root, design, analysts)
+        self.layout = _copied(root, design, analysts, persons)
         self.loop = asyncio.new_event_loop()
         self.log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda _l, _m, event: str(event)])
         self.silent: set[str] = set()
@@ -107,25 +109,10 @@ class Members:
         self.on_answer: Callable[[str, NodeAnswer], NodeAnswer | None] = lambda _force, answer: answer
         self.on_contribution: Callable[[str, Contribution], Contribution | None] = lambda _force, made: made
         self.connections: dict[str, Connection] = {}
-        for number, force in enumerate(forces):
-            self._load(force, number, persons)
         self.members = {force: self.start_node(force) for force in forces}
-        create_store(self._store_path, federation="Demonstration", now=int(self.now))
         self.start_coordinator()
 
     # Starting and stopping
-
-    def _load(self, force: str, number: int, persons: int) -> None:
-        settings = read_config(self.layout.node_config(force), NodeConfig)
-        write_nominals(
-            self.layout.force_folder(force) / "records" / "nominals.csv",
-            number=number, forces=len(self.layout.design.forces), persons=persons,
-        )  # fmt: skip
-        manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
-        contract = read_catalogue(manifest)["nominals", 1][0]
-        mapping = read_config(self.layout.force_folder(force) / "nominals.toml", Mapping)
-        load(mapping, contract, settings.state, progress=lambda _: None)
-        create_ledger(settings.ledger, force=force, now=int(self.now))
 
     def start_node(self, force: str) -> Member:
         """A node as it is after a start: everything from its files, nothing remembered."""
@@ -292,6 +279,35 @@ class Members:
             self.run(self.queries.pass_time())
 
 
+_templates: dict[str, Layout] = {}
+_folder = tempfile.TemporaryDirectory(prefix="cordon-members-")
+
+
+def _copied(root: Path, design: Design, analysts: tuple[str, ...], persons: int) -> Layout:
+    """A laid-out federation; the first of its kind is made, the others are copies of it."""
+    name = f"{design}{analysts}{persons}"
+    if name not in _templates:
+        _templates[name] = _made(Path(_folder.name) / str(len(_templates)), design, analysts, persons)
+    template = _templates[name]
+    shutil.copytree(template.root, root)
+    return Layout(root, design, template.governance_keys)
+
+
+def _made(root: Path, design: Design, analysts: tuple[str, ...], persons: int) -> Layout:
+    layout = lay_out(root, design, analysts)
+    now = int(time.time())
+    for number, force in enumerate(design.forces):
+        settings = read_config(layout.node_config(force), NodeConfig)
+        records = layout.force_folder(force) / "records" / "nominals.csv"
+        write_nominals(records, number=number, forces=len(design.forces), persons=persons)
+        manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
+        mapping = read_config(layout.force_folder(force) / "nominals.toml", Mapping)
+        load(mapping, read_catalogue(manifest)["nominals", 1][0], settings.state, progress=lambda _: None)
+        create_ledger(settings.ledger, force=force, now=now)
+    create_store(layout.coordinator_config.parent / "store.sqlite", federation="Demonstration", now=now)
+    return layout
+
+
 class InProcess:
     """Stands in for an analyst's channel: encodes, calls the coordinator, decodes."""
 
@@ -317,11 +333,11 @@ class InProcess:
         if method is services.SUBMIT:
             query_hash = members.run(members.queries.submit(sent, self._caller))
             members.settle()
-            responses = members.store.events(query_hash, 0)
+            responses = members.run(_collected(members.queries.follow(query_hash)))
         elif method is services.FOLLOW:
             members.queries.own(sent.query_hash, self._caller)
             members.settle()
-            responses = members.store.events(sent.query_hash, 0)
+            responses = members.run(_collected(members.queries.follow(sent.query_hash)))
         else:
             responses = members.run(_collected(members.coordinator.handlers[method](sent, self._caller)))
         encoded = [codec.encode(response, method.response) for response in responses]
