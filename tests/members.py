@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from coordinator.config import CoordinatorConfig
 from coordinator.presence import Connection, Presence
@@ -25,19 +26,20 @@ from coordinator.queries import Queries
 from coordinator.service import Coordinator
 from coordinator.store import Store, create_store
 from cordon.analyst.client import Client
-from cordon.analyst.compose import cost_of_epsilon
+from cordon.analyst.compose import compose, cost_of_epsilon
 from cordon.analyst.federation import Federation
 from cordon.analyst.profile import read_profile
 from cordon.catalogue import read_catalogue
 from cordon.configfile import read_config
 from cordon.envelope import KeySigner
 from cordon.identity import Identity, Role
-from cordon.keyfile import read_seal_key, read_signing_key
+from cordon.keyfile import read_certificate, read_seal_key, read_signing_key
 from cordon.manifest import read_manifest
 from cordon.query.sql import parse_sql
 from cordon.units import Digest
 from cordon.wire import codec, services
-from cordon.wire.messages import Closed, ContributionHead, Decide, Fixed, NodeAnswer, Prepare, Task
+from cordon.wire.messages import Closed, ContributionHead, Decide, Fixed, NodeAnswer, Prepare, Submission, Task
+from cordon.wire.signed import sign
 from demo.layout import Design, Layout, lay_out
 from demo.nominals import write_nominals
 from node.config import NodeConfig
@@ -306,6 +308,38 @@ def _made(root: Path, design: Design, analysts: tuple[str, ...], persons: int) -
         create_ledger(settings.ledger, force=force, now=now)
     create_store(layout.coordinator_config.parent / "store.sqlite", federation="Demonstration", now=now)
     return layout
+
+
+class Analyst:
+    """What an analyst has, to misuse it."""
+
+    def __init__(self, members, name="alice"):
+        folder = members.layout.profile(name).parent
+        self.members = members
+        self.identity = Identity(Role.ANALYST, name)
+        self.signer = KeySigner(read_signing_key(folder / "signing.key"))
+        self.certificate = read_certificate(folder / "signing.pem").public_bytes(Encoding.DER)
+
+    def compose(self, sql=COUNT, epsilon="1", attempts=1, now=None):
+        """A genuine query."""
+        members = self.members
+        federation = members.federation
+        statement = parse_sql(sql, federation.newest_contracts, list(members.manifest.by_id))
+        contract = federation.newest_contracts[statement.question.dataset]
+        cost = cost_of_epsilon(Fraction(epsilon), members.manifest, attempts)
+        return compose(
+            statement.question, cost, contract, members.manifest, purpose=PURPOSE, signer=self.signer,
+            wait_seconds=0, now=int(members.now if now is None else now),
+        )  # fmt: skip
+
+    def signed(self, query):
+        """Any query, signed."""
+        return sign(query, self.signer)
+
+    def submit(self, envelope, public_key, certificate=None):
+        """Hand a query to the coordinator."""
+        submission = Submission(envelope, certificate or self.certificate, public_key, wait=False)
+        return self.members.run(self.members.queries.submit(submission, self.identity))
 
 
 class InProcess:

@@ -5,24 +5,20 @@ Every node checks each of these by itself, whatever the coordinator let through.
 
 import os
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from members import COUNT, PURPOSE
+from members import Analyst
 
 import node.gate as gate_module
 from cordon import envelope as kinds
-from cordon.analyst.compose import compose, cost_of_epsilon
 from cordon.envelope import KeySigner, seal
 from cordon.errors import Malformed, QuestionRefused, Refused, Unsupported, Untrusted
 from cordon.identity import Identity, Role, certify, new_authority
-from cordon.keyfile import read_certificate, read_signing_key
 from cordon.query.plan import SMALL
-from cordon.query.sql import parse_sql
 from cordon.register.leaf import Decision, Outcome
 from cordon.sealing import check, keystream
 from cordon.sealing.check import TAGS
@@ -33,38 +29,6 @@ from cordon.wire.messages import Decide, Submission
 from cordon.wire.signed import open_signed, question_digest, sign
 
 FORCE = "essex"
-
-
-class Analyst:
-    """What an analyst has, to misuse it."""
-
-    def __init__(self, members, name="alice"):
-        folder = members.layout.profile(name).parent
-        self.members = members
-        self.identity = Identity(Role.ANALYST, name)
-        self.signer = KeySigner(read_signing_key(folder / "signing.key"))
-        self.certificate = read_certificate(folder / "signing.pem").public_bytes(Encoding.DER)
-
-    def compose(self, sql=COUNT, epsilon="1", attempts=1, now=None):
-        """A genuine query."""
-        members = self.members
-        federation = members.federation
-        statement = parse_sql(sql, federation.newest_contracts, list(members.manifest.by_id))
-        contract = federation.newest_contracts[statement.question.dataset]
-        cost = cost_of_epsilon(Fraction(epsilon), members.manifest, attempts)
-        return compose(
-            statement.question, cost, contract, members.manifest, purpose=PURPOSE, signer=self.signer,
-            wait_seconds=0, now=int(members.now if now is None else now),
-        )  # fmt: skip
-
-    def signed(self, query):
-        """Any query, signed."""
-        return sign(query, self.signer)
-
-    def submit(self, envelope, public_key, certificate=None):
-        """Hand a query to the coordinator."""
-        submission = Submission(envelope, certificate or self.certificate, public_key, wait=False)
-        return self.members.run(self.members.queries.submit(submission, self.identity))
 
 
 @pytest.fixture
