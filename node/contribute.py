@@ -42,6 +42,8 @@ class Prepared:
     attempt: int
     private: X25519PrivateKey
     note: Envelope
+    holds_until: int
+    """Until then the same note answers a Prepare that comes again; later a newer one revokes it."""
     cells: Future[list[int]]
     """The force's exact cells, being computed while the roster is made up."""
 
@@ -111,7 +113,7 @@ def prepare(
         expires=expires,
         serial=serial,
     )
-    return Prepared(admission, attempt, private, sign(note, signer), cells)
+    return Prepared(admission, attempt, private, sign(note, signer), expires - timing.contribute_seconds, cells)
 
 
 def check_roster(

@@ -204,6 +204,8 @@ class Node:
                 self._pause_before_retry(tried)
 
     def _answer(self, answer: NodeAnswer) -> None:
+        if answer.decision is None and answer.ready is None:
+            return
         for tried in range(MOST_CALL_TRIES):
             try:
                 self._live_channel().call(ANSWER, answer, timeout=CALL_SECONDS)

@@ -185,6 +185,9 @@ class Tasks:
     # Prepare
 
     def _with_ready(self, answer: NodeAnswer, query_hash: Digest, attempt: int) -> NodeAnswer:
+        if self._tools.ledger.contribution(query_hash, attempt) is not None:
+            # A task that comes twice, after its attempt was contributed to, must not make the attempt fail.
+            return answer
         try:
             prepared = self._ready_for(query_hash, attempt)
         except Declined as declined:
@@ -195,6 +198,9 @@ class Tasks:
         tools = self._tools
         admission = self._admission(query_hash)
         with self._lock:
+            before = self._prepared.get((query_hash, attempt))
+            if before is not None and before.holds_until > tools.clock():
+                return before
             self._prepares[query_hash, attempt] += 1
             if self._prepares[query_hash, attempt] > MOST_PREPARES:
                 raise Declined(DeclineCode.ROSTER.words, "this attempt was prepared too often")

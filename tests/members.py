@@ -250,6 +250,8 @@ class Members:
 
     def answer(self, force: str, answer: NodeAnswer) -> None:
         """A node's answer reaches the coordinator."""
+        if answer.decision is None and answer.ready is None:
+            return
         passed = self.on_answer(force, codec.decode(NodeAnswer, codec.encode(answer)))
         if passed is not None:
             self.run(self.queries.answer(passed, self.members[force].identity))

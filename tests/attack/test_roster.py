@@ -265,7 +265,10 @@ def test_a_revoked_note_of_the_force_itself_is_refused(members):
         if force == VICTIM and answer.ready is not None and not first:
             first["note"] = answer.ready
             note = peek(Ready, answer.ready)
+            # A note that may expire soon is renewed; the same one would answer an earlier Prepare.
+            members.now += members.manifest.timing.ready_seconds
             newer = members.members[VICTIM].tasks.prepare(Prepare(note.query_hash, note.attempt))
+            members.now -= members.manifest.timing.ready_seconds
             return replace(answer, ready=newer.ready)
         return answer
 

@@ -1,0 +1,364 @@
+"""Random histories of a whole federation, with faults in pairs: it failed, or it worked and nobody was told.
+
+What counts as failure: a released contribution without its charge, two different contributions for one
+attempt, two rosters for one attempt, a broken chain of receipts, a leaf that vanished, an answer that is
+not the bounded truth within its noise, a query that never ends. What does not: a query that ends without
+an answer, and budget that was charged for nothing.
+"""
+
+import random
+
+import pytest
+from members import COUNT, FORCES, Analyst, Killed, Members
+
+from cordon.errors import CordonError, QueryFailed, Refused, Unavailable
+from cordon.register.leaf import NO_DIGEST, Receipt, RosterFixed
+from cordon.wire import codec
+from cordon.wire.messages import Fixed
+from cordon.wire.signed import PAYLOAD_TYPES, open_signed, payload_hash, peek
+
+SIGMAS = 7.0
+"""An honest cell lies further from the truth once in 4e11."""
+
+
+class History:
+    """One federation, the faults that strike it, and the look from outside after every step."""
+
+    def __init__(self, folder, seed):
+        self.random = random.Random(seed)
+        self.members = Members(folder)
+        self.leaves = []
+        self.faults = {}
+        self._truth = sum(self._rows(force) for force in FORCES)
+
+    def _rows(self, force):
+        (snapshot,) = self.members.members[force].tasks.snapshots.values()
+        return snapshot._database.execute("SELECT count(*) FROM snapshot").fetchone()[0]
+
+    # Faults
+
+    def strike_node(self, force, when, times):
+        """The node dies at its commit: before it is durable, or after it and before anything is sent."""
+        self.faults[force] = [when] * times
+        self._arm(force)
+
+    def _arm(self, force):
+        ledger = self.members.members[force].ledger
+        honest = ledger.commit
+
+        def commit(*args, **kwargs):
+            pending = self.faults.get(force) or []
+            when = pending.pop(0) if pending else None
+            if when == "lost before write":
+                raise Killed
+            made = honest(*args, **kwargs)
+            if when == "lost after write":
+                raise Killed
+            return made
+
+        ledger.commit = commit
+
+    def strike_coordinator(self, when, at, times=1):
+        """The coordinator dies at its `at`-th write from now."""
+        store = self.members.store
+        honest, state = store.write, {"left": at}
+
+        async def write(change):
+            state["left"] -= 1
+            if state["left"] == 0:
+                if when == "lost after write":
+                    await honest(change)
+                self.faults["coordinator"] = times - 1
+                raise Killed
+            return await honest(change)
+
+        store.write = write
+
+    # Steps
+
+    def step(self, work):
+        """Do something; a process that dies is started again, and dies once more if a fault is left."""
+        for _ in range(12):
+            try:
+                work()
+                break
+            except Killed:
+                self._restart()
+            except (Refused, Unavailable):
+                break
+        self.look()
+
+    def _restart(self):
+        if "coordinator" in self.faults:
+            again = self.faults.pop("coordinator")
+            self.members.restart_coordinator()
+            if again:
+                self.strike_coordinator(self.random.choice(PAIR), 1, again)
+            return
+        for force in list(self.faults):
+            if force in self.members.members:
+                self.members.restart_node(force)
+                if self.faults[force]:
+                    self._arm(force)
+                else:
+                    del self.faults[force]
+
+    def settle(self):
+        """Let the query run to its end, through every death on the way."""
+        for _ in range(30):
+            try:
+                # Long enough for a clock that was set back by an hour.
+                self.members.settle(seconds=8000, step=5)
+            except Killed:
+                self._restart()
+                continue
+            except (Refused, Unavailable):
+                continue
+            break
+        self.look()
+        assert self.members.store.open_queries() == []
+
+    # The look from outside
+
+    def look(self):
+        """Everything that must hold after every step."""
+        self._register_only_grows()
+        for force, member in self.members.members.items():
+            self._ledger_is_whole(force, member)
+            self._released_is_charged(member)
+
+    def _register_only_grows(self):
+        leaves = [data for (data,) in self.members.store._rows("SELECT bytes FROM leaf ORDER BY number")]
+        assert leaves[: len(self.leaves)] == self.leaves
+        self.leaves = leaves
+        fixed = [peek(RosterFixed, e) for e in map(codec.decode_envelope, leaves)
+                 if e.payload_type == PAYLOAD_TYPES[RosterFixed]]  # fmt: skip
+        attempts = [(leaf.query_hash, leaf.attempt) for leaf in fixed]
+        assert len(attempts) == len(set(attempts))
+
+    def _ledger_is_whole(self, force, member):
+        keys = self.members.manifest.keyring(force)
+        before, lifetime = NO_DIGEST, 0
+        rows = member.ledger._all("SELECT receipt, rho, lifetime_sum FROM charge ORDER BY number")
+        for number, (encoded, rho, total) in enumerate(rows, start=1):
+            envelope = codec.decode_envelope(encoded)
+            receipt = open_signed(Receipt, envelope, keys)
+            lifetime += rho
+            assert (receipt.number, receipt.previous, receipt.lifetime_sum.nano, total) == (
+                number, before, lifetime, lifetime,
+            )  # fmt: skip
+            before = payload_hash(envelope)
+        limits = member.gate.policy.limits("nominal_records", self.members.manifest)
+        assert lifetime <= limits.period.nano
+
+    def _released_is_charged(self, member):
+        charged = {
+            (query_hash, attempt): receipt
+            for query_hash, attempt, receipt in member.ledger._all("SELECT query_hash, attempt, receipt FROM charge")
+        }
+        for name, times in member.sent.items():
+            assert len(set(times)) == 1, "an attempt was answered with different bytes"
+            assert charged[bytes(name[0]), name[1]] == times[0][0]
+
+    def close(self):
+        self.members.close()
+
+
+PAIR = ("lost before write", "lost after write")
+
+
+@pytest.fixture
+def history(tmp_path, request):
+    """A history with a seed of its own, printed where it fails."""
+    made = History(tmp_path / "f", getattr(request, "param", 0))
+    yield made
+    made.close()
+
+
+def asked(history, attempts=2):
+    """A query that was composed and stored as a client would; returns what opens it."""
+    client = history.members.client()
+    analyst = Analyst(history.members)
+    composed = analyst.compose(attempts=attempts)
+    from cordon.analyst.workspace import StoredQuery
+
+    client._workspace.add(
+        StoredQuery(composed.query_hash, COUNT, composed.envelope, composed.opener.secret, composed.seed)
+    )
+    return analyst, composed
+
+
+def opened(history, composed):
+    """The answer, or None where the query ended without one."""
+    try:
+        return history.members.client().follow(composed.query_hash, history.members.federation, on_event=lambda _: None)
+    except QueryFailed:
+        return None
+
+
+def check_answer(history, answer):
+    """Every force of the answer is in it once, and the total is the bounded truth within its noise."""
+    truth = sum(history._rows(force) for force in answer["answered"])
+    values = [row["values"][0] for row in answer["rows"]]
+    sigma = (values[0]["high"] - values[0]["estimate"]) / 1.96
+    assert abs(sum(v["estimate"] for v in values) - truth) <= SIGMAS * sigma * len(values) ** 0.5
+
+
+@pytest.mark.parametrize("when", PAIR)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_node_that_dies_at_its_commit(history, when, times):
+    """Before the commit nothing happened and the attempt is declined; after it the same bytes are sent again."""
+    analyst, composed = asked(history)
+    history.strike_node("kent", when, times)
+    history.step(lambda: analyst.submit(composed.envelope, composed.public_key))
+    history.settle()
+    answer = opened(history, composed)
+
+    check_answer(history, answer)
+    assert ("kent" in answer["answered"]) is (when == "lost after write")
+    assert history.members.members["kent"].ledger.sequence == (when == "lost after write")
+
+
+@pytest.mark.parametrize("when", PAIR)
+@pytest.mark.parametrize("at", range(1, 14))
+def test_a_coordinator_that_dies_at_any_write(history, when, at):
+    """The query goes on from what is durable, or fails cleanly; the analyst follows it by its id."""
+    analyst, composed = asked(history)
+    history.strike_coordinator(when, at, times=2)
+    history.step(lambda: analyst.submit(composed.envelope, composed.public_key))
+    history.settle()
+    answer = opened(history, composed)
+
+    assert answer is not None
+    check_answer(history, answer)
+
+
+def test_a_lost_reply_to_a_contribution_is_answered_by_the_same_bytes(history):
+    """The coordinator stores the contribution and dies before it says so; the node sends it again."""
+    analyst, composed = asked(history)
+    told = []
+
+    def forget_once(force, made):
+        if force == "kent" and not told:
+            told.append(made)
+            history.members.connect("kent")
+        return made
+
+    history.members.on_contribution = forget_once
+    history.step(lambda: analyst.submit(composed.envelope, composed.public_key))
+    history.settle()
+
+    check_answer(history, opened(history, composed))
+    (times,) = history.members.members["kent"].sent.values()
+    assert len(set(times)) == 1
+
+
+def test_tasks_that_come_twice_change_nothing(history):
+    """Every task is idempotent by query, attempt and phase."""
+    members = history.members
+    original = members.handle
+
+    def twice(force, task):
+        original(force, task)
+        original(force, task)
+
+    members.handle = twice
+    answer = members.ask()
+
+    history.look()
+    check_answer(history, answer)
+    assert len(answer["answered"]) == 5
+
+
+def test_a_waiting_query_survives_the_restart_of_both_sides(tmp_path):
+    """One force's policy leaves the decision to a person: the query waits through restarts, then goes on."""
+    members = Members(tmp_path / "f", policies={"kent": 'approval = "manual"'})
+    try:
+        analyst = Analyst(members)
+        composed = analyst.compose()
+        from cordon.wire.messages import Submission
+
+        submission = Submission(composed.envelope, analyst.certificate, composed.public_key, wait=True)
+        members.run(members.queries.submit(submission, analyst.identity))
+        while members.deliver():
+            pass
+        assert len(members.members["kent"].ledger.waiting(int(members.now))) == 1
+        for _ in range(2):
+            members.restart_node("kent")
+            members.restart_coordinator()
+            while members.deliver():
+                pass
+            assert len(members.store.open_queries()) == 1
+            assert len(members.members["kent"].ledger.waiting(int(members.now))) == 1
+        members.run(members.queries.proceed(composed.query_hash, analyst.identity))
+        members.settle(seconds=30)
+
+        assert members.store.open_queries() == []
+        assert members.members["essex"].ledger.sequence == 1
+        assert members.members["kent"].ledger.sequence == 0
+    finally:
+        members.close()
+
+
+def test_a_force_that_is_admitted_after_a_restart_can_still_be_prepared(history):
+    """A node that lost its ephemeral key says so and is prepared again before the roster is fixed."""
+    members = history.members
+    analyst, composed = asked(history)
+    held = []
+    members.on_task = lambda force, task: held.append(task) if isinstance(task, Fixed) and force == "kent" else task
+    analyst.submit(composed.envelope, composed.public_key)
+    members.deliver()
+    members.restart_node("kent")
+    members.on_task = lambda _, task: task
+    members.settle()
+
+    answer = opened(history, composed)
+    check_answer(history, answer)
+    assert "kent" not in answer["answered"]
+
+
+def random_history(folder, seed):
+    """Several queries, each struck by a few random faults, then everything is looked at."""
+    history = History(folder, seed)
+    pick = history.random
+    try:
+        for _ in range(2):
+            analyst, composed = asked(history)
+            for force in pick.sample(FORCES, pick.randrange(3)):
+                history.strike_node(force, pick.choice(PAIR), pick.randint(1, 2))
+            if pick.random() < 0.6:
+                history.strike_coordinator(pick.choice(PAIR), pick.randint(1, 14), pick.randint(1, 2))
+            lossy = pick.random() < 0.5
+            history.members.on_task = lambda _, task, lossy=lossy: None if lossy and pick.random() < 0.15 else task
+            history.members.on_answer = lambda _, answer, lossy=lossy: None if lossy and pick.random() < 0.1 else answer
+            history.members.silent = set(pick.sample(FORCES, pick.randrange(2)))
+            history.step(lambda a=analyst, c=composed: a.submit(c.envelope, c.public_key))
+            if pick.random() < 0.3:
+                history.members.now += pick.choice([-3600, 30, 3600])
+            history.settle()
+            history.members.silent = set()
+            history.faults.clear()
+            if history.members.store.query(composed.query_hash) is None:
+                continue
+            answer = opened(history, composed)
+            if answer is not None:
+                check_answer(history, answer)
+    except CordonError as error:
+        raise AssertionError(f"seed {seed}: {error!r}") from error
+    finally:
+        history.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_histories(tmp_path, seed):
+    """Whatever dies, is lost or comes late: charged covers released, and answers are right or absent."""
+    random_history(tmp_path / "f", seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("batch", range(10))
+def test_many_random_histories(tmp_path, batch):
+    """As above, 1,000 further seeds; slow because each plays two queries of five forces."""
+    for seed in range(1000 + 100 * batch, 1100 + 100 * batch):
+        random_history(tmp_path / str(seed), seed)
