@@ -56,6 +56,6 @@ def read_profile(path: Path | None) -> Profile:
     if not found.is_file():
         raise Misconfigured(
             f"there is no profile at {found}",
-            hint=f"name it with --profile or {VARIABLE}; deploy/analyst.toml is a commented sample",
+            hint=f"name it with --profile or {VARIABLE}; deploy/config/analyst.toml is a commented sample",
         )
     return read_config(found, Profile)
