@@ -291,14 +291,27 @@ class ConnectProxy:
         self.passing = threading.Event()
         """Cleared: what clients send stays here."""
         self.passing.set()
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True, name="proxy").start()
+        self._start(self._accept)
 
     def close(self) -> None:
-        """Take no more connections."""
-        self._listener.close()
+        """Break every connection and wait for every thread."""
         self.passing.set()
+        for end in [self._listener, *self._ends]:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in list(self._threads):
+            thread.join(10)
+        for end in [self._listener, *self._ends]:
+            end.close()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True, name="proxy")
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -306,33 +319,41 @@ class ConnectProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True, name="proxied").start()
+            self._ends.append(client)
+            self._start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError):
+            server = self._connect(client)
+            if server is not None:
+                self._start(self._pump, server, client, None)
+                self._pump(client, server, self.passing)
+
+    def _connect(self, client: socket.socket) -> socket.socket | None:
         head = b""
         while b"\r\n\r\n" not in head:
             part = client.recv(4096)
             if not part:
-                client.close()
-                return
+                return None
             head += part
         method, target, _ = head.decode().split(" ", 2)
         self.asked.append(target)
         if method != "CONNECT" or target not in self._routes:
             client.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
-            client.close()
-            return
+            client.shutdown(socket.SHUT_RDWR)
+            return None
         try:
             server = socket.create_connection(("127.0.0.1", self._routes[target]))
         except OSError:
             client.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
-            client.close()
-            return
+            client.shutdown(socket.SHUT_RDWR)
+            return None
+        self._ends.append(server)
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        threading.Thread(target=self._pump, args=(server, client, None), daemon=True, name="down").start()
-        self._pump(client, server, self.passing)
+        return server
 
-    def _pump(self, source: socket.socket, target: socket.socket, gate: threading.Event | None) -> None:
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket, gate: threading.Event | None) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 if gate is not None:
