@@ -15,6 +15,7 @@ import grpc.aio
 
 from cordon.errors import CordonError, Malformed, Misconfigured, Refused, Unavailable, Unsupported, Untrusted
 from cordon.identity import SCHEME, Identity
+from cordon.keyfile import read_private_key
 from cordon.wire import codec
 from cordon.wire.services import Method
 
@@ -58,8 +59,9 @@ class Credentials:
         """Read three PEM files.
 
         Raises:
-            Misconfigured: one of them cannot be read, or is not PEM.
+            Misconfigured: one of them cannot be read, or is not PEM; or others can read the key.
         """
+        read_private_key(key)
         return cls(*(_read_pem(path) for path in (authority, certificate, key)))
 
 
