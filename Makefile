@@ -38,7 +38,7 @@ format: $(VENV)/.ready  ## format and mend what can be mended
 	$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
 
 protos: $(VENV)/.ready  ## write cordon/wire/v1 anew
-	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --mypy_out=quiet:. protos/cordon/wire/v1/*.proto
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --mypy_out=quiet:. protos/cordon/wire/v1/*.proto
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

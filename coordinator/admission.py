@@ -16,7 +16,7 @@ from cordon.envelope import QUERY, Envelope, commitment, key_id
 from cordon.errors import Malformed, Refused, Untrusted
 from cordon.identity import Certified, Identity, Role, verify_certificate
 from cordon.manifest import Manifest
-from cordon.query.model import Query
+from cordon.query.model import LONGEST_LIFE_SECONDS, Query
 from cordon.query.plan import Plan, make_plan
 from cordon.register.leaf import Decision, Receipt, text_commitment
 from cordon.sealing.ciphertext import chunks_digest
@@ -89,6 +89,8 @@ def check_submission(
         raise Refused(f"the query names manifest version {terms.manifest_version}; {manifest.version} is in force")
     if terms.expires <= now:
         raise Refused("the query has expired")
+    if terms.decide_by > terms.expires or terms.expires > now + LONGEST_LIFE_SECONDS:
+        raise Refused("the query's decide-by time or expiry lies too far ahead")
     return known_query(
         submission.query, submission.certificate, submission.public_key, query, analyst,
         manifest=manifest, catalogue=catalogue, wait=submission.wait, submitted=now,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -27,14 +27,15 @@ from coordinator.rounds import Phase, Round
 from coordinator.store import THE_SUM, Store, StoredQuery, StoredRoster
 from cordon.catalogue import Catalogue
 from cordon.envelope import Envelope, Signer, key_id
-from cordon.errors import Refused, Untrusted
-from cordon.identity import Identity
+from cordon.errors import CordonError, Refused, Untrusted
+from cordon.identity import Identity, Role
 from cordon.manifest import Manifest
 from cordon.query.plan import blinded
 from cordon.register.leaf import (
     AttemptFailed,
     Completed,
     Decision,
+    EndReason,
     QueryEnded,
     QuerySubmitted,
     Receipt,
@@ -42,7 +43,7 @@ from cordon.register.leaf import (
     RosterFixed,
 )
 from cordon.sealing.ciphertext import chunks_digest
-from cordon.units import Digest
+from cordon.units import Digest, tagged_digest
 from cordon.wire import codec, messages
 from cordon.wire.channel import Encoded
 from cordon.wire.messages import NodeAnswer, Ready, Submission, Task
@@ -92,7 +93,14 @@ class Queries:
         self._settled_at = settled_at
         self._log = log
         self._changed: dict[Digest, asyncio.Event] = {}
-        self._live = {stored.query_hash: self._take_up(stored) for stored in store.open_queries()}
+        self._writing: set[asyncio.Task[None]] = set()
+        self._live: dict[Digest, Live] = {}
+        self._misfits: list[StoredQuery] = []
+        for stored in store.open_queries():
+            try:
+                self._live[stored.query_hash] = self._take_up(stored)
+            except CordonError:
+                self._misfits.append(stored)
 
     # Inputs
 
@@ -103,8 +111,7 @@ class Queries:
             CordonError: it is not the caller's, is malformed, or too many are open already.
         """
         known = check_submission(submission, caller, self._manifest, self._catalogue, self._clock())
-        await self._store.write(lambda: self._add(known, submission))
-        self._follow_up(known.query_hash)
+        await self._write(known.query_hash, lambda: self._add(known, submission))
         return known.query_hash
 
     async def answer(self, answer: NodeAnswer, caller: Identity) -> None:
@@ -122,8 +129,9 @@ class Queries:
             return
         if ready is not None:
             self._check_ready(ready, live.known)
-        await self._store.write(lambda: self._take_answer(live, answer, decision, ready))
-        self._follow_up(live.known.query_hash)
+        if caller.name not in live.known.rules.forces:
+            raise Untrusted(f"{caller.name} was not asked")
+        await self._write(live.known.query_hash, lambda: self._take_answer(live, answer, decision, ready))
 
     def expected_ciphertexts(self, receipt: Envelope, caller: Identity) -> int:
         """How many ciphertexts may follow a contribution's head.
@@ -171,8 +179,7 @@ class Queries:
                 live.total.add(polynomials)
                 self._apply(live, rounds.Contributed(caller.name, claimed.attempt, self._clock()))
 
-        await self._store.write(change)
-        self._follow_up(claimed.query_hash)
+        await self._write(claimed.query_hash, change)
 
     async def proceed(self, query_hash: Digest, caller: Identity) -> None:
         """Wait no longer for people.
@@ -184,8 +191,7 @@ class Queries:
         self.own(query_hash, caller)
         live = self._live.get(query_hash)
         if live is not None:
-            await self._store.write(lambda: self._apply(live, rounds.Proceed()))
-            self._follow_up(query_hash)
+            await self._write(query_hash, lambda: self._apply(live, rounds.Proceed()))
 
     async def reject(self, envelope: Envelope, caller: Identity) -> None:
         """Record that an opened sum failed its check.
@@ -199,7 +205,7 @@ class Queries:
         open_signed(Rejected, envelope, {key_id(analyst.key): analyst.key})
 
         def change() -> None:
-            if self._store.note_decision(payload_hash(envelope)):
+            if self._store.note_said(tagged_digest("cordon/rejected", claimed.query_hash)):
                 self._store.append_leaf(envelope)
 
         await self._store.write(change)
@@ -208,13 +214,25 @@ class Queries:
         """Apply whatever has fallen due."""
         for live in list(self._live.values()):
             if self._due(live) is not None:
-                await self._store.write(lambda live=live: self._advance(live))  # type: ignore[misc]
-                self._follow_up(live.known.query_hash)
+                await self._write(live.known.query_hash, lambda live=live: self._advance(live))  # type: ignore[misc]
 
-    # Outputs
+    async def end_misfits(self) -> None:
+        """End every open query that no longer fits the manifest, once at the start."""
+        misfits, self._misfits = self._misfits, []
+        for stored in misfits:
+            await self._write(stored.query_hash, lambda stored=stored: self._end_misfit(stored))  # type: ignore[misc]
 
-    def offer_tasks(self, force: str) -> None:
-        """Offer a force that has just connected every task that still waits for it."""
+    async def welcome(self, force: str) -> None:
+        """A force has connected: whatever still waits for it is offered.
+
+        Its Ready notes count no more until it says so again: if it has restarted, their keys are lost.
+        """
+        for live in list(self._live.values()):
+            if force in dict(live.state.ready) and live.state.phase in (Phase.DECIDING, Phase.PREPARING):
+                await self._write(
+                    live.known.query_hash,
+                    lambda live=live: self._apply(live, rounds.Reconnected(force)),  # type: ignore[misc]
+                )
         for live in self._live.values():
             self._offer(live, force)
 
@@ -251,11 +269,31 @@ class Queries:
         stored = self._store.query(query_hash)
         if stored is None:
             raise Refused(f"there is no query {query_hash.hex()[:12]}")
-        if stored.analyst != caller.name:
+        if caller.role is not Role.ANALYST or stored.analyst != caller.name:
             raise Untrusted("a query can be followed by the analyst who submitted it only")
         return stored
 
     # Changes, each inside a transaction
+
+    async def _write(self, query_hash: Digest, change: Callable[[], None]) -> None:
+        """Make a change durable and act on it, even if whoever called goes away meanwhile."""
+
+        async def both() -> None:
+            await self._store.write(change)
+            self._follow_up(query_hash)
+
+        task = asyncio.create_task(both())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        await asyncio.shield(task)
+
+    def _end_misfit(self, stored: StoredQuery) -> None:
+        ended = sign(QueryEnded(stored.query_hash, EndReason.MANIFEST_CHANGED), self._signer)
+        self._store.append_leaf(ended)
+        self._store.add_event(stored.query_hash, messages.Ended(ended))
+        state = replace(stored.round, phase=Phase.ENDED)
+        self._store.update_round(stored.query_hash, state, is_open=False, now=self._clock())
+        self._log.warning("ended", query=stored.query_hash.hex()[:12], reason=EndReason.MANIFEST_CHANGED.name)
 
     def _add(self, known: Known, submission: Submission) -> None:
         if self._store.query(known.query_hash) is not None:
@@ -297,8 +335,10 @@ class Queries:
         self._log.info("submitted", query=known.query_hash.hex()[:12], analyst=analyst, leaf=index)
 
     def _take_answer(self, live: Live, answer: NodeAnswer, decision: Decision | None, ready: Ready | None) -> None:
-        if decision is not None and answer.decision is not None:
-            if self._store.note_decision(payload_hash(answer.decision)):
+        if decision is not None and answer.decision is not None and decision.attempt <= live.known.rules.attempts:
+            # One decision of each kind: a force that says the same in ever new words says it once.
+            said = (decision.force.encode(), bytes([decision.attempt, decision.outcome]))
+            if self._store.note_said(tagged_digest("cordon/decision", decision.query_hash, *said)):
                 self._store.append_leaf(answer.decision)
                 self._store.add_event(live.known.query_hash, messages.Decided(answer.decision, answer.text))
             self._move(live, rounds.Decided(decision.force, decision.attempt, decision.outcome, self._clock()))
@@ -316,7 +356,7 @@ class Queries:
         while (given := self._due(live)) is not None:
             self._move(live, given)
         is_open = live.state.phase not in (Phase.COMPLETED, Phase.ENDED)
-        self._store.update_round(live.known.query_hash, live.state, is_open=is_open)
+        self._store.update_round(live.known.query_hash, live.state, is_open=is_open, now=self._clock())
 
     def _move(self, live: Live, given: rounds.Input) -> bool:
         before = live.state
@@ -440,7 +480,13 @@ class Queries:
     # Look-ups
 
     def _take_up(self, stored: StoredQuery) -> Live:
-        live = Live(restored(stored, self._manifest, self._catalogue), stored.round, shown=stored.round)
+        known = restored(stored, self._manifest, self._catalogue)
+        # Time that nobody could answer in, because we were down, does not count against anybody.
+        waits = (
+            known.rules.contribute_seconds if stored.round.phase is Phase.CONTRIBUTING else known.rules.ready_seconds
+        )
+        state = replace(stored.round, deadline=max(stored.round.deadline, self._settled_at + waits))
+        live = Live(known, state, shown=state)
         if stored.round.phase is Phase.CONTRIBUTING:
             plan = live.known.plan
             live.total = RunningSum(plan.parameters, plan.ciphertexts)

@@ -100,6 +100,13 @@ class BecameReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnected:
+    """A force has connected anew: the key behind its Ready note may be lost."""
+
+    force: str
+
+
+@dataclass(frozen=True, slots=True)
 class Proceed:
     """The analyst waits no longer for people."""
 
@@ -140,7 +147,17 @@ class Expired:
     """The query has expired."""
 
 
-Input = Decided | BecameReady | Proceed | Contributed | DecidingOver | PreparingOver | ContributingOver | Expired
+Input = (
+    Decided
+    | BecameReady
+    | Reconnected
+    | Proceed
+    | Contributed
+    | DecidingOver
+    | PreparingOver
+    | ContributingOver
+    | Expired
+)
 
 
 # What a transition makes happen
@@ -241,6 +258,8 @@ def step(rules: Rules, state: Round, given: Input) -> tuple[Round, tuple[Happeni
         return _decided(rules, state, given)
     if isinstance(given, BecameReady):
         return _became_ready(state, given), ()
+    if isinstance(given, Reconnected):
+        return _reconnected(state, given), ()
     if isinstance(given, Proceed):
         return replace(state, proceed=True), ()
     if isinstance(given, Contributed):
@@ -277,6 +296,12 @@ def _became_ready(state: Round, given: BecameReady) -> Round:
     if late or (known is not None and known.serial >= given.note.serial):
         return state
     return replace(state, ready=_with(state.ready, given.force, given.note))
+
+
+def _reconnected(state: Round, given: Reconnected) -> Round:
+    if state.phase not in (Phase.DECIDING, Phase.PREPARING):
+        return state
+    return replace(state, ready=tuple(item for item in state.ready if item[0] != given.force))
 
 
 def _contributed(state: Round, given: Contributed) -> tuple[Round, tuple[Happening, ...]]:

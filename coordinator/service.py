@@ -73,7 +73,7 @@ class Coordinator:
         check_hello(hello, caller, self._manifest, int(time.time()))
         connection = self._presence.join(caller.name, hello)
         try:
-            self._queries.offer_tasks(caller.name)
+            await self._queries.welcome(caller.name)
             while (task := await connection.queue.get()) is not None:
                 yield task
         finally:
@@ -182,6 +182,7 @@ async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundL
         log.error("a call failed by a fault", phase=method, reason=type(error).__name__)
         traceback.print_exception(error)
 
+    await queries.end_misfits()
     server = Server(coordinator.handlers, failed=failed)
     stopping = asyncio.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):

@@ -32,7 +32,7 @@ MIGRATIONS = (
     CREATE TABLE query (
         query_hash BLOB PRIMARY KEY, envelope BLOB NOT NULL, certificate BLOB NOT NULL, public_key BLOB NOT NULL,
         analyst TEXT NOT NULL, wait INTEGER NOT NULL, submitted REAL NOT NULL, round TEXT NOT NULL,
-        open INTEGER NOT NULL
+        open INTEGER NOT NULL, closed REAL
     );
     CREATE TABLE event (
         query_hash BLOB NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (query_hash, number)
@@ -53,7 +53,7 @@ MIGRATIONS = (
         query_hash BLOB NOT NULL, attempt INTEGER NOT NULL, force TEXT NOT NULL, position INTEGER NOT NULL,
         bytes BLOB NOT NULL, PRIMARY KEY (query_hash, attempt, force, position)
     );
-    CREATE TABLE decision (payload_hash BLOB PRIMARY KEY);
+    CREATE TABLE said (name BLOB PRIMARY KEY);
     CREATE TABLE cooldown (force TEXT PRIMARY KEY, until REAL NOT NULL);
     """,
 )
@@ -216,7 +216,7 @@ class Store:
     def add_query(self, query: StoredQuery) -> None:
         """Store a new query."""
         self._connection.execute(
-            "INSERT INTO query VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            "INSERT INTO query VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, NULL)",
             (
                 query.query_hash,
                 codec.encode_envelope(query.envelope),
@@ -242,11 +242,11 @@ class Store:
         """Open queries of one analyst."""
         return int(self._rows("SELECT count(*) FROM query WHERE open = 1 AND analyst = ?", analyst)[0][0])
 
-    def update_round(self, query_hash: Digest, state: Round, *, is_open: bool) -> None:
-        """Store where a query stands."""
+    def update_round(self, query_hash: Digest, state: Round, *, is_open: bool, now: float) -> None:
+        """Store where a query stands, and when it closed."""
         self._connection.execute(
-            "UPDATE query SET round = ?, open = ? WHERE query_hash = ?",
-            (_ROUND.dump_json(state).decode(), is_open, query_hash),
+            "UPDATE query SET round = ?, open = ?, closed = coalesce(closed, ?) WHERE query_hash = ?",
+            (_ROUND.dump_json(state).decode(), is_open, None if is_open else now, query_hash),
         )
 
     # Events
@@ -265,9 +265,9 @@ class Store:
 
     # Attempts
 
-    def note_decision(self, payload_hash: Digest) -> bool:
-        """Remember a decision; False where it was remembered before."""
-        cursor = self._connection.execute("INSERT OR IGNORE INTO decision VALUES (?)", (payload_hash,))
+    def note_said(self, name: Digest) -> bool:
+        """Remember that something was said; False where it was remembered before."""
+        cursor = self._connection.execute("INSERT OR IGNORE INTO said VALUES (?)", (name,))
         return cursor.rowcount == 1
 
     def put_ready(self, query_hash: Digest, attempt: int, force: str, envelope: Envelope) -> None:
@@ -335,10 +335,10 @@ class Store:
         return [row[0] for row in rows]
 
     def forget_contributions(self, before: float) -> None:
-        """Delete single contributions of queries submitted before a time; sums and receipts stay."""
+        """Delete single contributions of queries that closed before a time; sums and receipts stay."""
         self._connection.execute(
             "DELETE FROM ciphertext WHERE force <> '' AND query_hash IN "
-            "(SELECT query_hash FROM query WHERE open = 0 AND submitted < ?)",
+            "(SELECT query_hash FROM query WHERE open = 0 AND closed < ?)",
             (before,),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 from cordon.units import NANO, Rho
 
@@ -92,6 +93,7 @@ def epsilon(rho: Rho, delta: float) -> float:
     return max(0.0, _least(at, -10.0, 40.0))
 
 
+@lru_cache(maxsize=1024)
 def rho_for_epsilon(target: Fraction, delta: float) -> Rho:
     """The most rho whose epsilon at `delta` is at most `target`; may be zero."""
     low, high = 0, NANO

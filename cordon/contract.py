@@ -210,6 +210,9 @@ class Contract(_Model):
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names) or FORCE in names:
             raise ValueError(f"column names must be distinct, and '{FORCE}' is taken")
+        # A snapshot's own columns end so, and the contribution bound stands in one of them.
+        if any(name.endswith("_") or "__" in name for name in names):
+            raise ValueError("a column's name must not end in '_' or contain '__'")
         units = [c for c in self.columns if isinstance(c, Identifier) and c.use == "unit"]
         if len(units) != (self.unit.kind == "person"):
             raise ValueError("a person unit needs exactly one identifier column with use = 'unit', a row unit none")

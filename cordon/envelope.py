@@ -36,6 +36,11 @@ QUERY_ENDED = f"{_PREFIX}query-ended.v1+protobuf"
 REJECTED = f"{_PREFIX}rejected.v1+protobuf"
 MANIFEST = f"{_PREFIX}manifest.v1+toml"
 
+MOST_SIGNATURES = 32
+"""Of one envelope; a manifest has as many as its governance keys, everything else has one."""
+
+SIGNATURE_BYTES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -52,6 +57,14 @@ class Envelope:
     payload_type: str
     payload: bytes
     signatures: tuple[Signature, ...]
+
+    def __post_init__(self) -> None:
+        # Every signature costs a verification, and is stored and sent on: no more than can mean something.
+        keys = {signature.key_id for signature in self.signatures}
+        if len(self.signatures) > MOST_SIGNATURES or len(keys) != len(self.signatures):
+            raise Malformed(f"an envelope has at most {MOST_SIGNATURES} signatures, by different keys")
+        if any(len(signature.signature) != SIGNATURE_BYTES for signature in self.signatures):
+            raise Malformed(f"an Ed25519 signature has {SIGNATURE_BYTES} bytes")
 
 
 class Signer(Protocol):

@@ -92,7 +92,13 @@ def certify(
         public: an Ed25519 key to sign with, or a P-256 key for TLS.
         hosts: DNS names or addresses that a TLS server is reached by.
         days: how long the certificate holds.
+
+    Raises:
+        Untrusted: a host for another role than the coordinator's.
     """
+    if hosts and identity.role is not Role.COORDINATOR:
+        # Whoever is certified for a host name can stand in for the coordinator there.
+        raise Untrusted(f"{identity.uri} asks for the host {hosts[0]}; only a coordinator is reached by a host's name")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{identity.role} {identity.name}"[:64])])
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
     names += [_host(host) for host in hosts]

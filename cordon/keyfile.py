@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -115,18 +116,34 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 
 def write_new(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a file that must not exist yet, durably, with its mode from the first byte on.
+    """Write a file that must not exist yet: whole or not at all, durable, with its mode from the first byte on.
 
     Raises:
         Misconfigured: the file exists already, or cannot be written.
     """
+    building = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, not a rename: it fails where the name is taken, and a crash never leaves half a file under it.
+        os.link(building, path)
     except FileExistsError:
         raise Misconfigured(f"{path} exists already and is not overwritten") from None
     except OSError as error:
         raise Misconfigured(f"cannot write {path}: {error.strerror}") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        building.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -110,7 +110,8 @@ def certify_request(
         days=days,
     )
     write_certificate(out, issued)
-    typer.echo(f"certified {requested.identity.uri} until {issued.not_valid_after_utc:%Y-%m-%d}", err=True)
+    at = f" at {', '.join(requested.hosts)}" if requested.hosts else ""
+    typer.echo(f"certified {requested.identity.uri}{at} until {issued.not_valid_after_utc:%Y-%m-%d}", err=True)
 
 
 @app.command(name="sign-manifest")

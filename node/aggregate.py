@@ -38,8 +38,9 @@ class Snapshot:
         self._contract = contract
         self._lock = threading.Lock()
         try:
+            # By the name that is this load's own: within a process DuckDB gives an open file again for the same name.
             self._database = duckdb.connect(
-                str(path), read_only=True, config={"threads": 1, "memory_limit": _MEMORY_LIMIT}
+                str(path.resolve()), read_only=True, config={"threads": 1, "memory_limit": _MEMORY_LIMIT}
             )
             row = self._database.execute(
                 "SELECT dataset, version, contract, as_at, first_month, last_month, load_id, note, domain FROM vintage"

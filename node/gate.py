@@ -19,7 +19,7 @@ from cordon.envelope import QUERY, Envelope, commitment, key_id
 from cordon.errors import Declined, Malformed, QuestionRefused, Unsupported, Untrusted
 from cordon.identity import Identity, Role, verify_certificate
 from cordon.manifest import Manifest
-from cordon.query.model import Query
+from cordon.query.model import LONGEST_LIFE_SECONDS, Query
 from cordon.query.plan import Plan, make_plan
 from cordon.register.leaf import DeclineCode
 from cordon.sealing.seed import open_seed, seal_context
@@ -29,8 +29,6 @@ from node.ledger import Limits
 from node.policy import Policy
 
 NONCE_BYTES = 32
-LONGEST_LIFE_SECONDS = 90 * 86_400
-"""Furthest that a query's expiry may lie ahead; bounds how long reservations and bytes are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import duckdb
 
 from cordon.contract import UNKNOWN, Category, Contract, Date, Number
 from cordon.errors import Misconfigured
+from cordon.keyfile import sync_folder
 from node.mapping import ColumnMapping, Mapping
 
 MEMORY_LIMIT = "1GB"
@@ -56,7 +57,7 @@ class Quality:
 
 
 def snapshot_path(state: Path, dataset: str, version: int) -> Path:
-    """Where the snapshot of a data set lies in a node's state folder."""
+    """Where the snapshot of a data set lies in a node's state folder: a link to the newest load's own file."""
     return state / "snapshots" / f"{dataset}.v{version}.duckdb"
 
 
@@ -88,8 +89,22 @@ def load(mapping: Mapping, contract: Contract, state: Path, *, progress: Callabl
         building.unlink(missing_ok=True)
         raise
     building.chmod(0o600)
-    building.replace(target)
+    _put_in_place(building, target)
     return quality
+
+
+def _put_in_place(building: Path, target: Path) -> None:
+    """Let `target` name the new snapshot from one moment to the next; the one before may still be open."""
+    own = target.with_name(f"{target.stem}.{secrets.token_hex(8)}.snapshot")
+    building.replace(own)
+    link = target.with_suffix(".link")
+    link.unlink(missing_ok=True)
+    link.symlink_to(own.name)
+    link.replace(target)
+    sync_folder(target.parent)
+    for old in target.parent.glob(f"{target.stem}.*.snapshot"):
+        if old != own:
+            old.unlink()
 
 
 def _build(

@@ -78,6 +78,8 @@ class Node:
         self._ledger = Ledger(config.ledger, force=config.force)
         self._ledger.accept_manifest(manifest.version, manifest.digest, _now())
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="task")
+        # Apart from the workers: how long an aggregate takes must not show in when anything is answered.
+        self._aggregates = ThreadPoolExecutor(1, thread_name_prefix="aggregate")
         tools = Tools(
             force=config.force,
             gate=Gate(config.force, manifest, self._catalogue, policy, seal_key),
@@ -86,7 +88,7 @@ class Node:
             signer=self._signer,
             pause_file=config.pause_file,
             clock=_now,
-            run=self._workers.submit,
+            run=self._aggregates.submit,
         )
         self._tasks = Tasks(tools, snapshots)
         self._stopping = threading.Event()
@@ -103,6 +105,7 @@ class Node:
             failures = 0 if self._serve_connection() else failures + 1
             ceiling = min(LONGEST_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 10))
             self._stopping.wait(random.SystemRandom().uniform(ceiling / 2, ceiling))
+        self._aggregates.shutdown(wait=False, cancel_futures=True)
         self._workers.shutdown(wait=True, cancel_futures=True)
         self._ledger.close()
         self._log.info("node stopped")

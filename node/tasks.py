@@ -64,6 +64,8 @@ class Tasks:
         self._prepared: dict[tuple[Digest, int], Prepared] = {}
         self._prepares: Counter[tuple[Digest, int]] = Counter()
         self._cells: dict[Digest, Future[list[int]]] = {}
+        self._closed: dict[Digest, int] = {}
+        """Expiry of each query that was closed before it."""
         self._serial = 0
 
     def decide(self, task: Decide) -> NodeAnswer:
@@ -99,7 +101,10 @@ class Tasks:
         """Forget a query that has ended, and let its reservations go."""
         self._tools.ledger.release(query_hash)
         with self._lock:
-            self._admissions.pop(query_hash, None)
+            admission = self._admissions.pop(query_hash, None)
+            if admission is not None:
+                # Never again in this process: a query that could be reopened would let its aggregate be timed.
+                self._closed[query_hash] = admission.query.terms.expires
             self._cells.pop(query_hash, None)
             for held in (self._prepared, self._prepares):
                 for name in [name for name in held if name[0] == query_hash]:
@@ -113,6 +118,9 @@ class Tasks:
             expired = [name for name, a in self._admissions.items() if a.query.terms.expires <= now]
         for query_hash in expired:
             self.close(query_hash)
+        tolerance = self._tools.gate.manifest.timing.clock_tolerance_seconds
+        with self._lock:
+            self._closed = {name: expires for name, expires in self._closed.items() if expires + tolerance > now}
 
     # Decide
 
@@ -235,6 +243,9 @@ class Tasks:
     def _admission(self, query_hash: Digest) -> Admission:
         with self._lock:
             known = self._admissions.get(query_hash)
+            closed = query_hash in self._closed
+        if closed:
+            raise Declined(DeclineCode.EXPIRED.words, "the coordinator has closed the query")
         if known is not None:
             return known
         stored = self._tools.ledger.decision(query_hash)

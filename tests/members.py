@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from coordinator.config import CoordinatorConfig
 from coordinator.presence import Connection, Presence
 from coordinator.queries import Queries
-from coordinator.service import Coordinator
+from coordinator.service import SETTLE_SECONDS, Coordinator
 from coordinator.store import Store, create_store
 from cordon.analyst.client import Client
 from cordon.analyst.compose import compose, cost_of_epsilon
@@ -146,8 +146,8 @@ class Members:
     def _store_path(self) -> Path:
         return self.layout.coordinator_config.parent / "store.sqlite"
 
-    def start_coordinator(self) -> None:
-        """A coordinator as it is after a start; every node connects."""
+    def start_coordinator(self, *, settling: float = 0.0) -> None:
+        """A coordinator as it is after a start; every node connects, and is given `settling` seconds for it."""
         config = read_config(self.layout.coordinator_config, CoordinatorConfig)
         manifest, envelope = read_manifest(config.manifest, config.governance_keys)
         self.manifest, self.manifest_envelope = manifest, envelope
@@ -157,21 +157,22 @@ class Members:
         self.queries = Queries(
             store=self.store, manifest=manifest, catalogue=self.catalogue,
             signer=KeySigner(read_signing_key(config.signing_key)), presence=self.presence,
-            clock=lambda: self.now, settled_at=self.now, log=self.log,
+            clock=lambda: self.now, settled_at=self.now + settling, log=self.log,
         )  # fmt: skip
         self.coordinator = Coordinator(self.queries, self.presence, self.store, (manifest, envelope), self.catalogue)
+        self.run(self.queries.end_misfits())
         for force in self.members:
             self.connect(force)
 
     def restart_coordinator(self) -> None:
         """Kill the coordinator and start it from what is durable."""
         self.store.close()
-        self.start_coordinator()
+        self.start_coordinator(settling=SETTLE_SECONDS)
 
     def connect(self, force: str) -> None:
         """A node dials out: it is offered every task that waits for it."""
         self.connections[force] = self.presence.join(force, None)  # type: ignore[arg-type]
-        self.queries.offer_tasks(force)
+        self.run(self.queries.welcome(force))
 
     def disconnect(self, force: str) -> None:
         """A node's connection breaks, and it does not come back by itself."""

@@ -203,8 +203,13 @@ class Client:
     ) -> dict[str, Any]:
         last = events[-1] if events else None
         if isinstance(last, messages.Ended):
+            # Verified before the key goes: an end that nobody signed must not cost an answer that was paid for.
+            ended = open_signed(QueryEnded, last.ended, asked.manifest.coordinator_keyring)
+            if ended.query_hash != asked.query_hash:
+                raise Untrusted("the coordinator says that another query has ended")
+            failure = _failure(asked, events, ended)
             self._workspace.close(asked.query_hash, None)
-            raise _failure(asked, events, open_signed(QueryEnded, last.ended, asked.manifest.coordinator_keyring))
+            raise failure
         verified = verify_completed(asked, events)
         opened = self._open(asked, verified, stored, add_contributions=add_contributions)
         lost = _lost(asked, events)
@@ -337,6 +342,7 @@ _REASONS = {
     EndReason.TOO_FEW_FORCES: "too few forces took part",
     EndReason.ATTEMPTS_USED_UP: "a force was lost in every attempt that was signed for",
     EndReason.QUERY_EXPIRED: "the query expired",
+    EndReason.MANIFEST_CHANGED: "the federation's manifest has changed, and the query no longer fits it",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cordon.envelope import Envelope, from_json, to_json
 from cordon.errors import Malformed, Misconfigured, Refused, Untrusted
-from cordon.keyfile import OWNER_ONLY, write_new
+from cordon.keyfile import OWNER_ONLY, sync_folder, write_new
 from cordon.units import Digest
 
 _QUERY, _SQL, _SECRET, _SEED, _OPENING, _ANSWER = (
@@ -54,6 +54,7 @@ class Workspace:
         """Store a new query before it is submitted."""
         folder = self._path / query.query_hash.hex()
         folder.mkdir(mode=0o700)
+        sync_folder(self._path)
         for name, content in (
             (_QUERY, to_json(query.envelope).encode()),
             (_SQL, query.sql.encode()),
@@ -99,7 +100,11 @@ class Workspace:
     def answer(self, query_hash: Digest) -> str | None:
         """The answer that was opened before, as JSON; reading it again costs nothing."""
         path = self._path / query_hash.hex() / _ANSWER
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        if not path.is_file():
+            return None
+        # A crash may have come between keeping the answer and erasing what opened it.
+        self._erase(path.parent)
+        return path.read_text(encoding="utf-8")
 
     def record_opening(self, query_hash: Digest, sum_hash: Digest) -> None:
         """Write down, durably, the one sum that this query's key opens.
@@ -116,17 +121,17 @@ class Workspace:
                     "another sum than this one was opened, or nearly opened, before with the same key",
                     hint="the coordinator has sent two different sums: tell the auditor",
                 ) from None
-        else:
-            _sync_folder(path.parent)
 
     def close(self, query_hash: Digest, answer: dict[str, object] | None) -> None:
         """Keep the answer, where there is one, and erase key and seed for good."""
         folder = self._path / query_hash.hex()
         if answer is not None:
             write_new(folder / _ANSWER, json.dumps(answer, indent=2).encode(), mode=OWNER_ONLY)
-            _sync_folder(folder)
-        for name in (_SECRET, _SEED):
-            path = folder / name
+        self._erase(folder)
+
+    @staticmethod
+    def _erase(folder: Path) -> None:
+        for path in (folder / _SECRET, folder / _SEED):
             if path.is_file():
                 path.write_bytes(bytes(path.stat().st_size))
                 path.unlink()
@@ -141,13 +146,3 @@ class Workspace:
         """The newest catalogue that was fetched."""
         path = self._path / _CATALOGUE
         return path.read_bytes() if path.is_file() else None
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

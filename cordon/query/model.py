@@ -19,6 +19,11 @@ MOST_DEPTH = 16
 MOST_MEASURES = 16
 MOST_KEYS = 6
 
+LONGEST_LIFE_SECONDS = 90 * 86_400
+"""Furthest that a query's expiry may lie ahead; bounds how long reservations and bytes are kept."""
+
+LAST_SECOND = 2**40
+
 
 class MeasureKind(IntEnum):
     """What is measured in each cell. Values are those of `Measure.Kind` on the wire."""
@@ -195,6 +200,10 @@ class Terms:
     """SHA-256 of the 32-byte check seed."""
     sealed_seeds: tuple[SealedSeed, ...]
     """One for each force of the question, in its order."""
+
+    def __post_init__(self) -> None:
+        if max(self.decide_by, self.expires) >= LAST_SECOND or self.rho.nano >= 2**62:
+            raise Malformed("a query's times or its cost are beyond what can be stored")
 
 
 @dataclass(frozen=True, slots=True)

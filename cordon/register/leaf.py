@@ -63,6 +63,7 @@ class EndReason(IntEnum):
     TOO_FEW_FORCES = 1
     ATTEMPTS_USED_UP = 2
     QUERY_EXPIRED = 3
+    MANIFEST_CHANGED = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from cordon import envelope as kinds
 from cordon.envelope import Envelope, Signer, open_envelope, seal
+from cordon.errors import Untrusted
 from cordon.query.model import Query, Question
 from cordon.register.leaf import (
     AttemptFailed,
@@ -48,12 +49,16 @@ def sign(model: Any, *signers: Signer) -> Envelope:
 
 
 def open_signed(kind: type[Model], envelope: Envelope, keys: Mapping[Digest, Ed25519PublicKey]) -> Model:
-    """The model in an envelope that one of `keys` has signed.
+    """The model in an envelope that one of `keys` has signed, and nobody else.
+
+    A further signature is refused: it would travel and be stored with the payload, and say anything.
 
     Raises:
-        Untrusted: another payload type, or not signed by one of the keys.
+        Untrusted: another payload type, or not signed by one of the keys alone.
         Malformed: signed, but not such a model.
     """
+    if len(envelope.signatures) > 1:
+        raise Untrusted(f"carries {len(envelope.signatures)} signatures where one is needed")
     return codec.decode(kind, open_envelope(envelope, PAYLOAD_TYPES[kind], keys))
 
 

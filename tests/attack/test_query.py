@@ -25,7 +25,7 @@ from cordon.sealing.check import TAGS
 from cordon.sealing.seed import seal_context, seal_seed
 from cordon.units import Digest, Rho
 from cordon.wire import codec
-from cordon.wire.messages import Decide, Submission
+from cordon.wire.messages import Decide, NodeAnswer, Prepare, Submission
 from cordon.wire.signed import open_signed, question_digest, sign
 
 FORCE = "essex"
@@ -217,10 +217,11 @@ def test_a_replayed_query_is_answered_with_the_same_decision_and_charged_once(me
     charged = member.ledger.sequence
 
     again = member.tasks.decide(Decide(stored.envelope, stored.certificate, 1))
-    decision = open_signed(Decision, again.decision, members.manifest.keyring(FORCE))
+    prepared = member.tasks.prepare(Prepare(query.query_hash, 1))
 
-    assert decision.outcome is Outcome.DECLINED
-    assert decision.attempt == 1
+    assert again.decision == codec.decode(NodeAnswer, stored.answer).decision
+    assert again.ready is None
+    assert prepared.ready is None
     assert member.ledger.sequence == charged
     assert composed.query_hash != query.query_hash
 

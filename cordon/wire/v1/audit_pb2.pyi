@@ -442,6 +442,8 @@ class QueryEnded(_message.Message):
         """The attempts that the analyst signed for are used up."""
         QUERY_EXPIRED: QueryEnded._Reason.ValueType  # 3
         """The query expired."""
+        MANIFEST_CHANGED: QueryEnded._Reason.ValueType  # 4
+        """The manifest changed, and the query no longer fits it."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: QueryEnded.Reason.ValueType  # 0
@@ -452,6 +454,8 @@ class QueryEnded(_message.Message):
     """The attempts that the analyst signed for are used up."""
     QUERY_EXPIRED: QueryEnded.Reason.ValueType  # 3
     """The query expired."""
+    MANIFEST_CHANGED: QueryEnded.Reason.ValueType  # 4
+    """The manifest changed, and the query no longer fits it."""
 
     QUERY_HASH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
