@@ -92,13 +92,14 @@ class Members:
         persons: int = PERSONS,
         colluders: int | None = 1,
         analysts: tuple[str, ...] = ("alice", "bob"),
+        cooldown_seconds: int = 0,
     ) -> None:
         design = Design(
             forces=forces,
             policies=policies or {},
             budgets=dict.fromkeys(("stop_records", "crime_records", "nominal_records"), budget),
             colluders=colluders,
-            timing={"cooldown_seconds": 0},
+            timing={"cooldown_seconds": cooldown_seconds},
         )
         self.now = float(int(time.time()))
         self.layout = _copied(root, design, analysts, persons)

@@ -48,6 +48,23 @@ def test_a_silent_force_is_named_and_left_out_of_the_next_attempt(members):
     assert members.members[FORCE].ledger.sequence == 0
 
 
+@pytest.mark.parametrize(("cooldown", "charged"), [(3600, 1), (0, 2)], ids=["with cooldown", "without it"])
+def test_a_silent_force_burns_the_next_querys_budget_only_without_a_cooldown(tmp_path, cooldown, charged):
+    """It falls silent in every query: with a cooldown the second query costs the others one attempt, not two."""
+    members = Members(tmp_path / "f", cooldown_seconds=cooldown)
+    try:
+        members.on_task = lambda force, task: None if force == FORCE and isinstance(task, Fixed) else task
+        assert members.ask(attempts=2)["attempts_charged"] == 2
+
+        second = members.ask(attempts=2)
+
+        assert second["attempts_charged"] == charged
+        assert members.members["kent"].ledger.sequence == 2 + charged
+        assert FORCE not in second["answered"]
+    finally:
+        members.close()
+
+
 def test_receipts_of_a_failed_attempt_stay_in_the_register(members):
     """What was charged for nothing is on record too."""
     members.on_task = lambda force, task: None if force == FORCE and isinstance(task, Fixed) else task

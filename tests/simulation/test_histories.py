@@ -392,8 +392,9 @@ def test_tasks_that_come_twice_change_nothing(history):
     assert len(answer["answered"]) == 5
 
 
-def test_a_waiting_query_survives_the_restart_of_both_sides(tmp_path):
-    """One force's policy leaves the decision to a person: the query waits through restarts, then goes on."""
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_waiting_query_survives_the_restart_of_both_sides(tmp_path, approved):
+    """A person decides for one force: the query waits through restarts, then goes on with it or without."""
     members = Members(tmp_path / "f", policies={"kent": 'approval = "manual"'})
     try:
         analyst = Analyst(members)
@@ -410,12 +411,17 @@ def test_a_waiting_query_survives_the_restart_of_both_sides(tmp_path):
                 pass
             assert len(members.store.open_queries()) == 1
             assert len(members.members["kent"].ledger.waiting(int(members.now))) == 1
-        members.run(members.queries.proceed(composed.query_hash, analyst.identity))
+        if approved:
+            policy = members.members["kent"].config.policy
+            policy.write_text(policy.read_text().replace('"manual"', '"automatic"'))
+            members.restart_node("kent")
+        else:
+            members.run(members.queries.proceed(composed.query_hash, analyst.identity))
         members.settle(seconds=30)
 
         assert members.store.open_queries() == []
         assert members.members["essex"].ledger.sequence == 1
-        assert members.members["kent"].ledger.sequence == 0
+        assert members.members["kent"].ledger.sequence == approved
     finally:
         members.close()
 
