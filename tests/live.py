@@ -23,9 +23,10 @@ from cordon.analyst.compose import INTERVAL_95, cost_of_epsilon
 from cordon.analyst.profile import read_profile
 from cordon.errors import CordonError
 from cordon.query.sql import parse_sql
-from cordon.units import Digest
+from cordon.register.leaf import Decision
 from cordon.wire.channel import Credentials
-from cordon.wire.messages import Event
+from cordon.wire.messages import Decided, Event, Submitted
+from cordon.wire.signed import peek
 from demo.layout import Layout
 from demo.processes import Federation
 from demo.records import truth
@@ -103,9 +104,13 @@ def tree_digest(folder: Path) -> str:
 class Asking(threading.Thread):
     """One question, asked through the client beside the test, which sees every event as it arrives."""
 
-    def __init__(self, live: Live, sql: str, *, epsilon: str = "1/2", attempts: int = 2, wait: int = 0) -> None:
+    def __init__(
+        self, live: Live, sql: str, *, epsilon: str = "1/2", attempts: int = 2, wait: int = 0, purpose: str = PURPOSE
+    ) -> None:
+        """Begin to ask."""
         super().__init__(name=f"asking {sql}", daemon=True)
         self._live, self._sql, self._epsilon, self._attempts, self._wait = live, sql, epsilon, attempts, wait
+        self._purpose = purpose
         self.events: list[Event] = []
         self.answer: dict[str, Any] | None = None
         self.error: CordonError | None = None
@@ -119,7 +124,7 @@ class Asking(threading.Thread):
                 statement = parse_sql(self._sql, known.newest_contracts, list(known.manifest.by_id))
                 cost = cost_of_epsilon(Fraction(self._epsilon), known.manifest, self._attempts)
                 self.answer = client.ask(
-                    statement, cost, known, purpose=PURPOSE, wait_seconds=self._wait, on_event=self.events.append
+                    statement, cost, known, purpose=self._purpose, wait_seconds=self._wait, on_event=self.events.append
                 )
         except CordonError as error:
             self.error = error
@@ -132,6 +137,16 @@ class Asking(threading.Thread):
         if self.answer is None:
             raise AssertionError(f"{self._sql!r} has no answer: {self.error!r}; events: {self.names}")
         return self.answer
+
+    @property
+    def query(self) -> bytes:
+        """Hash of the query, as soon as the coordinator has it."""
+        self.wait_for(Submitted)
+        return next(event.query_hash for event in self.events if isinstance(event, Submitted))
+
+    def wait_decided(self, force: str) -> None:
+        """Wait until a force's decision has arrived, and its Ready note with it."""
+        self.wait_for(Decided, lambda event: peek(Decision, event.decision).force == force)
 
     @property
     def names(self) -> list[str]:
@@ -269,11 +284,6 @@ def sigmas_off(value: dict[str, float], true: float) -> float:
     """How many standard deviations an estimate lies from the truth, by its own interval."""
     sigma = (value["high"] - value["low"]) / 2 / INTERVAL_95
     return abs(value["estimate"] - true) / sigma
-
-
-def query_id(digest: Digest) -> str:
-    """A query's id as answers print it."""
-    return digest.hex()
 
 
 class ConnectProxy:

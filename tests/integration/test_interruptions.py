@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("federation")
 CRIMES = "SELECT crime_type, COUNT(*) FROM street_crime GROUP BY crime_type"
 HOLD_CRIMES = sorted(set(FORCES) - {NO_CRIMES})
 VICTIM = "cumbria"
-KILLS = 8
+KILLS = 6
 """Times that a node is killed at a random moment of a query."""
 
 

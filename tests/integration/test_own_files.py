@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from live import Live, run_cordon, start_cordon, tree_digest, wait_until
@@ -47,48 +48,50 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-NODE = [
+# Each case starts an interpreter; those that another case is close to run with the slow ones.
+NODE: list[Any] = [
     ("node.toml", remove, "cannot read"),
-    ("node.toml", halve, "error: "),
-    ("../../manifest.json", remove, "cannot read the manifest"),
+    pytest.param("node.toml", halve, "error: ", marks=pytest.mark.slow),
+    pytest.param("../../manifest.json", remove, "cannot read the manifest", marks=pytest.mark.slow),
     ("../../manifest.json", halve, "manifest"),
     ("../../manifest.json", alter, "manifest"),
-    ("signing.key", remove, "cannot read the private key"),
-    ("signing.key", halve, "truncated"),
+    pytest.param("signing.key", remove, "cannot read the private key", marks=pytest.mark.slow),
+    pytest.param("signing.key", halve, "truncated", marks=pytest.mark.slow),
     ("signing.key", open_to_all, "can be read by others"),
-    ("seal.key", open_to_all, "can be read by others"),
-    ("tls.pem", halve, "truncated"),
+    pytest.param("seal.key", open_to_all, "can be read by others", marks=pytest.mark.slow),
+    pytest.param("tls.pem", halve, "truncated", marks=pytest.mark.slow),
     ("tls.key", open_to_all, "can be read by others"),
-    ("policy.toml", remove, "cannot read"),
+    pytest.param("policy.toml", remove, "cannot read", marks=pytest.mark.slow),
     ("state/ledger.sqlite", remove, "there is no ledger"),
     ("state/ledger.sqlite", halve, "ledger"),
-    ("state/ledger.sqlite", empty, "ledger"),
+    pytest.param("state/ledger.sqlite", empty, "ledger", marks=pytest.mark.slow),
     ("state/snapshots/street_crime.v1.duckdb", halve, "not a whole snapshot"),
 ]
 
-COORDINATOR = [
-    ("coordinator.toml", remove, "cannot read"),
+COORDINATOR: list[Any] = [
+    pytest.param("coordinator.toml", remove, "cannot read", marks=pytest.mark.slow),
     ("../manifest.json", halve, "manifest"),
     ("signing.key", open_to_all, "can be read by others"),
-    ("tls.key", halve, "truncated"),
+    pytest.param("tls.key", halve, "truncated", marks=pytest.mark.slow),
     ("store.sqlite", remove, "there is no store"),
     ("store.sqlite", halve, "store"),
 ]
 
-ANALYST = [
+ANALYST: list[Any] = [
     ("analyst.toml", remove, "there is no profile"),
-    ("analyst.toml", halve, "error: "),
+    pytest.param("analyst.toml", halve, "error: ", marks=pytest.mark.slow),
     ("signing.key", open_to_all, "can be read by others"),
-    ("signing.key", halve, "truncated"),
-    ("signing.pem", remove, "cannot read the certificate"),
+    pytest.param("signing.key", halve, "truncated", marks=pytest.mark.slow),
+    pytest.param("signing.pem", remove, "cannot read the certificate", marks=pytest.mark.slow),
     ("tls.pem", remove, "cannot read"),
 ]
 
 Damage = Callable[[Path], None]
 
 
-def _names(cases: list[tuple[str, Damage, str]]) -> list[str]:
-    return [f"{damage.__name__} {Path(name).name}" for name, damage, _ in cases]
+def _names(cases: list[Any]) -> list[str]:
+    plain = [getattr(case, "values", case) for case in cases]
+    return [f"{damage.__name__} {Path(name).name}" for name, damage, _ in plain]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from live import FORCES, NO_CRIMES, NO_STOPS, ONE_PURPOSE, PURPOSE, Live, run_cordon, sigmas_off
+from live import FORCES, NO_CRIMES, NO_STOPS, ONE_PURPOSE, PURPOSE, Asking, Live, run_cordon, sigmas_off
 
 from cordon.catalogue import bundled_contracts
 from cordon.contract import Contract
@@ -163,7 +163,7 @@ def test_datasets_lists_columns_codes_and_holders(live: Live) -> None:
 
 def test_a_policy_declines_with_its_public_text_and_charges_nothing(live: Live) -> None:
     """A force that does not answer for a purpose says so, and the others answer without it."""
-    answer = live.ask("SELECT COUNT(*) FROM street_crime", purpose="research")
+    answer = Asking(live, "SELECT COUNT(*) FROM street_crime", purpose="research").ended()
     text = {item["force"]: item["text"] for item in answer["declined"]}[ONE_PURPOSE]
     assert text == "this force does not answer for the purpose research"
     assert ONE_PURPOSE not in answer["answered"]
@@ -173,16 +173,16 @@ def test_a_policy_declines_with_its_public_text_and_charges_nothing(live: Live) 
 def test_pause_declines_and_resume_answers_again(live: Live) -> None:
     """A paused force declines as `paused`, is charged nothing, and answers after `resume`."""
     assert live.node("pause", "cumbria").code == 0
-    answer = live.ask("SELECT COUNT(*) FROM street_crime")
+    answer = Asking(live, "SELECT COUNT(*) FROM street_crime").ended()
     assert ("cumbria", "paused") in {(item["force"], item["code"]) for item in answer["declined"]}
     assert live.charges("cumbria", answer["query"]) == []
     assert live.node("resume", "cumbria").code == 0
-    assert "cumbria" in live.ask("SELECT COUNT(*) FROM street_crime")["answered"]
+    assert "cumbria" in Asking(live, "SELECT COUNT(*) FROM street_crime").ended()["answered"]
 
 
 def test_history_tells_a_force_what_it_was_asked_and_charged(live: Live) -> None:
     """History lists a query with its analyst, purpose, question and decision."""
-    answer = live.ask("SELECT COUNT(*) FROM street_crime WHERE crime_type = 'robbery'")
+    answer = Asking(live, "SELECT COUNT(*) FROM street_crime WHERE crime_type = 'robbery'").ended()
     done = live.node("history", "cumbria")
     line = next(line for line in done.out.splitlines() if answer["query"][:12] in line)
     assert all(word in line for word in ("alice", PURPOSE, "robbery", "admitted"))
