@@ -231,7 +231,7 @@ class History:
 
 
 PAIR = ("lost before write", "lost after write")
-FAST_SEEDS = 25
+FAST_SEEDS = 10
 
 
 @pytest.fixture
@@ -441,6 +441,42 @@ def test_a_force_that_is_admitted_after_a_restart_can_still_be_prepared(history)
     answer = opened(history, composed)
     check_answer(history, answer)
     assert "kent" not in answer["answered"]
+
+
+def forget_a_charge(history):
+    """As a node that sent before its commit was durable."""
+    history.members.members["kent"].ledger._connection.execute("DELETE FROM charge")
+
+
+def send_other_bytes(history):
+    """As a node that makes its contribution anew when it is asked again."""
+    ((receipt, *_),) = next(iter(history.members.members["kent"].sent.values()))
+    next(iter(history.members.members["kent"].sent.values())).append((receipt, b"other"))
+
+
+def forget_a_leaf(history):
+    """As a coordinator that rewrites its register."""
+    history.members.store._connection.execute("DELETE FROM leaf WHERE number = 2")
+
+
+def fix_two_rosters(history):
+    """As a coordinator that fixes the roster of one attempt twice."""
+    history.members.store._connection.execute(
+        "INSERT INTO leaf SELECT (SELECT max(number) + 1 FROM leaf), bytes FROM leaf WHERE bytes = ?",
+        next((e,) for e in history.leaves
+             if codec.decode_envelope(e).payload_type == PAYLOAD_TYPES[RosterFixed]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("break_it", [forget_a_charge, send_other_bytes, forget_a_leaf, fix_two_rosters])
+def test_the_look_from_outside_notices(history, break_it):
+    """What must never happen, made to happen: the look that every history rests on fails."""
+    history.members.ask()
+    history.look()
+    break_it(history)
+
+    with pytest.raises((AssertionError, KeyError)):
+        history.look()
 
 
 QUERIES = 8
