@@ -6,6 +6,7 @@ It cannot open anything, so it checks only what anybody could.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coordinator.rounds import Rules
@@ -17,12 +18,13 @@ from cordon.errors import Malformed, Refused, Untrusted
 from cordon.identity import Certified, Identity, Role, verify_certificate
 from cordon.manifest import Manifest
 from cordon.query.model import LONGEST_LIFE_SECONDS, Query
-from cordon.query.plan import Plan, make_plan
+from cordon.query.plan import Plan, blinded, make_plan
 from cordon.register.leaf import Decision, Receipt, text_commitment
 from cordon.sealing.ciphertext import chunks_digest
+from cordon.sealing.masks import check_ephemeral_keys, check_order
 from cordon.sealing.transcript import transcript_hash
 from cordon.units import Digest
-from cordon.wire.messages import PROTOCOL_VERSION, Hello, NodeAnswer, Ready, Submission
+from cordon.wire.messages import ALGORITHM_VERSION, PROTOCOL_VERSION, Hello, NodeAnswer, Ready, Submission
 from cordon.wire.signed import open_signed
 
 
@@ -141,11 +143,18 @@ def known_query(
 
 
 def restored(stored: StoredQuery, manifest: Manifest, catalogue: Catalogue) -> Known:
-    """A query from the store, verified as when it was submitted."""
+    """A query from the store, verified as when it was submitted.
+
+    Raises:
+        Refused: it no longer fits the manifest.
+        Untrusted: another authority certifies analysts now.
+    """
     analyst = verify_certificate(
         stored.certificate, manifest.authority, roles=frozenset({Role.ANALYST}), now=int(stored.submitted)
     )
     query = open_signed(Query, stored.envelope, {key_id(analyst.key): analyst.key})
+    if query.terms.manifest_version != manifest.version:
+        raise Refused("the manifest has changed since the query was submitted")
     return known_query(
         stored.envelope, stored.certificate, stored.public_key, query, analyst,
         manifest=manifest, catalogue=catalogue, wait=stored.wait, submitted=stored.submitted,
@@ -186,11 +195,38 @@ def check_receipt(
     receipt = open_signed(Receipt, envelope, manifest.keyring(caller.name))
     if receipt.force != caller.name or receipt.force not in roster.forces:
         raise Untrusted(f"{caller.name} is not on this roster")
-    if receipt.transcript_hash != roster.transcript or receipt.rho != known.query.terms.rho:
-        raise Untrusted("the receipt is for another roster or another charge")
+    terms = known.query.terms
+    plan = blinded(terms.nonce, known.plan.completed_digest(len(roster.forces)))
+    found = (
+        receipt.query_hash, receipt.transcript_hash, receipt.rho, receipt.purpose, receipt.analyst_key_id, receipt.plan,
+    )  # fmt: skip
+    expected = (known.query_hash, roster.transcript, terms.rho, terms.purpose, key_id(known.analyst.key), plan)
+    # The analyst checks the same; found here, it costs an attempt and not an answer.
+    if found != expected:
+        raise Untrusted("the receipt is for another query, roster or charge")
     if receipt.ciphertext_hash != chunks_digest(chunks):
         raise Untrusted("the receipt is for other bytes")
     return receipt
+
+
+def check_ready(ready: Ready, known: Known, *, others: Mapping[str, bytes], manifest: Manifest, now: float) -> None:
+    """Check that a Ready note can stand in a roster: a bad one would make the honest forces decline it.
+
+    Args:
+        others: ephemeral keys of the forces that are ready for the same attempt.
+
+    Raises:
+        Refused: another manifest, plan or version, or an expiry that cannot be meant.
+        Untrusted: an ephemeral key that is not canonical, of low order, or somebody else's.
+    """
+    terms, timing = known.query.terms, manifest.timing
+    if ready.manifest_hash != manifest.digest or ready.plan != blinded(terms.nonce, known.plan.digest):
+        raise Refused("the Ready note is for another manifest or plan; upgrade one side")
+    longest = now + timing.ready_seconds + timing.contribute_seconds + timing.clock_tolerance_seconds
+    if ready.algorithm_version != ALGORITHM_VERSION or not now < ready.expires <= longest:
+        raise Refused("the Ready note is of another version, or expires too early or too late")
+    check_ephemeral_keys({**others, ready.force: ready.ephemeral_key})
+    check_order(ready.ephemeral_key)
 
 
 def transcript_of(known: Known, attempt: int, forces: tuple[str, ...], notes: tuple[Envelope, ...],

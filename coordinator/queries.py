@@ -16,6 +16,7 @@ from coordinator import rounds
 from coordinator.admission import (
     Known,
     check_answer,
+    check_ready,
     check_receipt,
     check_submission,
     restored,
@@ -30,11 +31,11 @@ from cordon.envelope import Envelope, Signer, key_id
 from cordon.errors import CordonError, Refused, Untrusted
 from cordon.identity import Identity, Role
 from cordon.manifest import Manifest
-from cordon.query.plan import blinded
 from cordon.register.leaf import (
     AttemptFailed,
     Completed,
     Decision,
+    DeclineCode,
     EndReason,
     QueryEnded,
     QuerySubmitted,
@@ -42,12 +43,15 @@ from cordon.register.leaf import (
     Rejected,
     RosterFixed,
 )
-from cordon.sealing.ciphertext import chunks_digest
+from cordon.sealing.ciphertext import chunks_digest, packed_size
 from cordon.units import Digest, tagged_digest
 from cordon.wire import codec, messages
 from cordon.wire.channel import Encoded
 from cordon.wire.messages import NodeAnswer, Ready, Submission, Task
 from cordon.wire.signed import open_signed, payload_hash, peek, sign
+
+MOST_QUERIES_AN_HOUR = 2000
+"""Of one analyst, whatever becomes of them: each leaves leaves and rows for ever."""
 
 
 @dataclass(eq=False)
@@ -127,20 +131,21 @@ class Queries:
         live = self._live.get(named.pop())
         if live is None:
             return
-        if ready is not None:
-            self._check_ready(ready, live.known)
         if caller.name not in live.known.rules.forces:
             raise Untrusted(f"{caller.name} was not asked")
+        if ready is not None:
+            others = self._store.ephemeral_keys(ready.query_hash, ready.attempt, ready.force)
+            check_ready(ready, live.known, others=others, manifest=self._manifest, now=self._clock())
         await self._write(live.known.query_hash, lambda: self._take_answer(live, answer, decision, ready))
 
-    def expected_ciphertexts(self, receipt: Envelope, caller: Identity) -> int:
-        """How many ciphertexts may follow a contribution's head.
+    def expected(self, receipt: Envelope, caller: Identity) -> tuple[int, int]:
+        """How many ciphertexts may follow a contribution's head, and the bytes of each.
 
         Raises:
-            Untrusted: the caller is not on the roster that the receipt names.
+            Untrusted: the caller has not signed the receipt, or is not on the roster that it names.
             Refused: there is no such query or roster.
         """
-        claimed = peek(Receipt, receipt)
+        claimed = open_signed(Receipt, receipt, self._manifest.keyring(caller.name))
         roster = self._store.roster(claimed.query_hash, claimed.attempt)
         if roster is None:
             raise Refused("no roster was fixed for this attempt")
@@ -148,7 +153,8 @@ class Queries:
             raise Untrusted(f"{caller.name} is not on this roster")
         live = self._live.get(claimed.query_hash)
         known = live.known if live is not None else self._known(claimed.query_hash)
-        return known.plan.ciphertexts
+        parameters = known.plan.parameters
+        return known.plan.ciphertexts, packed_size(parameters, parameters.moduli)
 
     async def contribute(self, receipt: Envelope, chunks: list[bytes], caller: Identity) -> None:
         """Take a contribution in; the same one again is acknowledged again.
@@ -301,6 +307,8 @@ class Queries:
         analyst = known.analyst.identity.name
         if self._store.open_of(analyst) >= self._manifest.limits.open_queries:
             raise Refused(f"{analyst} has {self._manifest.limits.open_queries} open queries, the most allowed")
+        if self._store.submitted_since(analyst, known.rules.submitted - 3600) >= MOST_QUERIES_AN_HOUR:
+            raise Refused(f"{analyst} has asked {MOST_QUERIES_AN_HOUR} queries within an hour, the most allowed")
         terms = known.query.terms
         index = self._store.append_leaf(
             sign(
@@ -341,12 +349,17 @@ class Queries:
             if self._store.note_said(tagged_digest("cordon/decision", decision.query_hash, *said)):
                 self._store.append_leaf(answer.decision)
                 self._store.add_event(live.known.query_hash, messages.Decided(answer.decision, answer.text))
-            self._move(live, rounds.Decided(decision.force, decision.attempt, decision.outcome, self._clock()))
+            self._move(live, self._decided(decision))
         if ready is not None and answer.ready is not None:
             given = rounds.BecameReady(ready.force, ready.attempt, rounds.Note(ready.serial, float(ready.expires)))
             if self._move(live, given):
                 self._store.put_ready(live.known.query_hash, ready.attempt, ready.force, answer.ready)
         self._advance(live)
+
+    def _decided(self, decision: Decision) -> rounds.Decided:
+        # Who finds fault with a roster is not the one at fault, and is neither named nor cooled down for it.
+        to_blame = decision.code is not DeclineCode.ROSTER
+        return rounds.Decided(decision.force, decision.attempt, decision.outcome, self._clock(), to_blame=to_blame)
 
     def _apply(self, live: Live, given: rounds.Input) -> None:
         self._move(live, given)
@@ -500,8 +513,3 @@ class Queries:
         if stored is None:
             raise Refused("there is no such query")
         return restored(stored, self._manifest, self._catalogue)
-
-    def _check_ready(self, ready: Ready, known: Known) -> None:
-        terms = known.query.terms
-        if ready.manifest_hash != self._manifest.digest or ready.plan != blinded(terms.nonce, known.plan.digest):
-            raise Refused("the Ready note is for another manifest or plan; upgrade one side")

@@ -88,6 +88,8 @@ class Decided:
     attempt: int
     outcome: Outcome
     at: float
+    to_blame: bool = True
+    """Whether an attempt that fails by it is put down to the force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +283,8 @@ def _decided(rules: Rules, state: Round, given: Decided) -> tuple[Round, tuple[H
     if state.phase is Phase.CONTRIBUTING:
         if given.force not in state.roster or given.force in state.contributed:
             return state, ()
-        return _fail(rules, state, (given.force,), at=given.at)
+        missing = (given.force,) if given.to_blame else ()
+        return _fail(rules, state, missing, at=given.at, without=given.force)
     return replace(
         state,
         candidates=state.candidates - {given.force},
@@ -366,7 +369,9 @@ def _make_roster(rules: Rules, state: Round, given: PreparingOver) -> tuple[Roun
     return fixed, (*told, RosterMade(roster, state.attempt))
 
 
-def _fail(rules: Rules, state: Round, missing: tuple[str, ...], *, at: float) -> tuple[Round, tuple[Happening, ...]]:
+def _fail(
+    rules: Rules, state: Round, missing: tuple[str, ...], *, at: float, without: str = ""
+) -> tuple[Round, tuple[Happening, ...]]:
     failed = AttemptOver(state.attempt, missing)
     if state.attempt >= rules.attempts:
         ended, happened = _end(state, EndReason.ATTEMPTS_USED_UP)
@@ -376,7 +381,7 @@ def _fail(rules: Rules, state: Round, missing: tuple[str, ...], *, at: float) ->
         state,
         phase=Phase.PREPARING,
         attempt=state.attempt + 1,
-        candidates=state.candidates - set(missing),
+        candidates=state.candidates - {*missing, without},
         ready=(),
         roster=(),
         contributed=frozenset(),

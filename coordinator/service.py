@@ -18,7 +18,7 @@ from coordinator.queries import Queries
 from coordinator.store import THE_SUM, Store
 from cordon.catalogue import Catalogue, read_catalogue
 from cordon.envelope import Envelope, KeySigner
-from cordon.errors import Malformed, Misconfigured, Untrusted
+from cordon.errors import Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
 from cordon.manifest import Manifest, read_manifest
@@ -31,6 +31,7 @@ SETTLE_SECONDS = 5.0
 STOP_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
+RECEIVE_SECONDS = 60.0
 
 
 class Coordinator:
@@ -49,6 +50,7 @@ class Coordinator:
         self._store = store
         self._manifest, self._manifest_envelope = manifest
         self._catalogue = catalogue
+        self._receiving: set[str] = set()
 
     @property
     def handlers(self) -> dict[services.Method, Handler]:
@@ -91,14 +93,20 @@ class Coordinator:
         head = await anext(parts, None)
         if not isinstance(head, ContributionHead):
             raise Malformed("a contribution begins with its head")
-        # No more is held in memory than the plan of a query on whose roster the caller is.
-        if head.ciphertexts != self._queries.expected_ciphertexts(head.receipt, caller):
+        # No more is held in memory than the plan of a query on whose roster the caller is, once at a time.
+        count, size = self._queries.expected(head.receipt, caller)
+        if head.ciphertexts != count:
             raise Malformed("a contribution has as many ciphertexts as the plan")
-        chunks: list[bytes] = []
-        async for part in parts:
-            if not isinstance(part, bytes) or len(chunks) >= head.ciphertexts:
-                raise Malformed("a contribution has the ciphertexts that its head says, and nothing else")
-            chunks.append(part)
+        if caller.name in self._receiving:
+            raise Unavailable(f"a contribution of {caller.name} is being received already")
+        self._receiving.add(caller.name)
+        try:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                chunks = await _received(parts, count, size)
+        except TimeoutError:
+            raise Unavailable("the contribution did not arrive in time") from None
+        finally:
+            self._receiving.discard(caller.name)
         await self._queries.contribute(head.receipt, chunks, caller)
         return Accepted()
 
@@ -150,6 +158,15 @@ class Coordinator:
         """Record that an opened sum failed its check."""
         await self._queries.reject(rejected, caller)
         return Accepted()
+
+
+async def _received(parts: AsyncIterator[Any], count: int, size: int) -> list[bytes]:
+    chunks: list[bytes] = []
+    async for part in parts:
+        if not isinstance(part, bytes) or len(chunks) >= count or len(part) != size:
+            raise Malformed(f"expected {count} ciphertexts of {size} bytes of coefficients, and nothing else")
+        chunks.append(part)
+    return chunks
 
 
 async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundLogger) -> None:

@@ -22,7 +22,8 @@ from cordon.envelope import Envelope
 from cordon.errors import CordonError, Misconfigured, Unavailable
 from cordon.units import Digest
 from cordon.wire import codec
-from cordon.wire.messages import Event
+from cordon.wire.messages import Event, Ready
+from cordon.wire.signed import peek
 
 APPLICATION_ID = 0x434F5243
 MIGRATIONS = (
@@ -34,6 +35,7 @@ MIGRATIONS = (
         analyst TEXT NOT NULL, wait INTEGER NOT NULL, submitted REAL NOT NULL, round TEXT NOT NULL,
         open INTEGER NOT NULL, closed REAL
     );
+    CREATE INDEX query_by_analyst ON query (analyst, submitted);
     CREATE TABLE event (
         query_hash BLOB NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (query_hash, number)
     );
@@ -126,6 +128,7 @@ class Store:
         self._waiting: list[tuple[Change[Any], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
+        self._changing = False
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -170,9 +173,12 @@ class Store:
             try:
                 self.check()
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._changing = True
                 done = [(future, self._attempt(change)) for change, future in batch]
+                self._changing = False
                 await asyncio.to_thread(self._connection.execute, "COMMIT")
             except BaseException as error:
+                self._changing = False
                 self._fault = self._fault or error
                 for _, future in batch:
                     if not future.done():
@@ -242,6 +248,10 @@ class Store:
         """Open queries of one analyst."""
         return int(self._rows("SELECT count(*) FROM query WHERE open = 1 AND analyst = ?", analyst)[0][0])
 
+    def submitted_since(self, analyst: str, since: float) -> int:
+        """Queries that an analyst has submitted at or after a time."""
+        return int(self._rows("SELECT count(*) FROM query WHERE analyst = ? AND submitted >= ?", analyst, since)[0][0])
+
     def update_round(self, query_hash: Digest, state: Round, *, is_open: bool, now: float) -> None:
         """Store where a query stands, and when it closed."""
         self._connection.execute(
@@ -282,6 +292,14 @@ class Store:
         rows = self._rows("SELECT force, envelope FROM ready WHERE query_hash = ? AND attempt = ?", query_hash, attempt)
         notes = {force: codec.decode_envelope(encoded) for force, encoded in rows}
         return tuple(notes[force] for force in forces)
+
+    def ephemeral_keys(self, query_hash: Digest, attempt: int, but: str) -> dict[str, bytes]:
+        """Ephemeral keys of the forces that are ready for an attempt, but for one."""
+        rows = self._rows(
+            "SELECT force, envelope FROM ready WHERE query_hash = ? AND attempt = ? AND force <> ?",
+            query_hash, attempt, but,
+        )  # fmt: skip
+        return {force: peek(Ready, codec.decode_envelope(encoded)).ephemeral_key for force, encoded in rows}
 
     def put_roster(self, query_hash: Digest, attempt: int, roster: StoredRoster) -> None:
         """Store a fixed roster."""
@@ -367,7 +385,9 @@ class Store:
         ]  # fmt: skip
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
-        return self._connection.execute(statement, values).fetchall()
+        # Outside a change only what is durable is seen, and a commit under way is not waited for.
+        connection = self._connection if self._changing else self._reader
+        return connection.execute(statement, values).fetchall()
 
     def _check(self, path: Path, federation: str) -> None:
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()

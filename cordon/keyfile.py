@@ -128,7 +128,7 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         # A link, not a rename: it fails where the name is taken, and a crash never leaves half a file under it.
-        os.link(building, path)
+        _link(building, path)
     except FileExistsError:
         raise Misconfigured(f"{path} exists already and is not overwritten") from None
     except OSError as error:
@@ -136,6 +136,17 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
     finally:
         building.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _link(building: Path, path: Path) -> None:
+    try:
+        os.link(building, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems have no links; there a crash in between may leave an empty file, never half a one.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
+        building.replace(path)
 
 
 def sync_folder(path: Path) -> None:

@@ -7,6 +7,7 @@ holds a manifest has verified it, because the only way to one is `open_manifest`
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
@@ -23,9 +24,12 @@ from cordon.envelope import MANIFEST, Envelope, from_json, key_id, open_envelope
 from cordon.errors import Malformed, Misconfigured, Untrusted
 from cordon.units import Digest, ForceId, Name, Positive, Rho
 
+_HEX_KEY = re.compile(r"[0-9a-f]{64}")
+
 
 def _hex_key(value: str) -> str:
-    if len(bytes.fromhex(value)) != 32 or value != value.lower():
+    # Not `bytes.fromhex` alone: it skips blanks, and a key in two spellings would pass for two keys.
+    if not _HEX_KEY.fullmatch(value):
         raise ValueError("a key or digest is 64 lower-case hexadecimal digits")
     return value
 

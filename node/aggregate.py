@@ -16,9 +16,10 @@ import duckdb
 import ibis
 
 from cordon.contract import FORCE, Category, Contract, Date, Identifier
-from cordon.errors import Misconfigured
+from cordon.errors import Declined, Misconfigured
 from cordon.query.model import All, Grain, MeasureKind, Member, Missing, Predicate, Range, Some
 from cordon.query.plan import Axis, Block, Plan
+from cordon.register.leaf import DeclineCode
 from cordon.units import Digest
 from cordon.wire.messages import HeldContract
 from node.load import MONTH_SUFFIX, RANK, UNIT
@@ -57,10 +58,17 @@ class Snapshot:
         self.domain = str(row[8])
 
     def aggregate(self, plan: Plan, force: str) -> list[int]:
-        """A force's exact cells: shape (plan.cells,), in the measures' integer units."""
+        """A force's exact cells: shape (plan.cells,), in the measures' integer units.
+
+        Raises:
+            Declined: DuckDB could not compute them; its message may quote a value, and stays here.
+        """
         cells = [0] * plan.cells
-        with self._lock:
-            rows = self._database.execute(compile_plan(plan, self._contract)).fetchall()
+        try:
+            with self._lock:
+                rows = self._database.execute(compile_plan(plan, self._contract)).fetchall()
+        except (duckdb.Error, MemoryError):
+            raise Declined(DeclineCode.FAULT.words, "this force could not compute its share") from None
         places = _places(plan, self._contract, force)
         for row in rows:
             offset = _offset(row, places)

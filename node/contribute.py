@@ -7,8 +7,6 @@ process, and a restarted node declines the attempt. docs/protocol.md §5 and §6
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,7 +22,7 @@ from cordon.sealing.bfv import Sealer
 from cordon.sealing.check import with_check_cells
 from cordon.sealing.ciphertext import chunks_digest
 from cordon.sealing.keystream import residues
-from cordon.sealing.masks import agree, check_ephemeral_keys, mask
+from cordon.sealing.masks import PairKeys, agree, check_ephemeral_keys, mask
 from cordon.sealing.transcript import transcript_hash
 from cordon.units import Digest
 from cordon.wire.messages import ALGORITHM_VERSION, Fixed, Ready
@@ -44,17 +42,17 @@ class Prepared:
     note: Envelope
     holds_until: int
     """Until then the same note answers a Prepare that comes again; later a newer one revokes it."""
-    cells: Future[list[int]]
-    """The force's exact cells, being computed while the roster is made up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roster:
     """A roster that passed every check."""
 
-    keys: Mapping[str, bytes]
-    """Force id → ephemeral public key."""
+    size: int
+    """Forces on it, |R|."""
     transcript: Digest
+    pairs: PairKeys
+    sealer: Sealer
 
 
 def period_of(now: int) -> int:
@@ -70,7 +68,6 @@ def prepare(
     manifest: Manifest,
     ledger: Ledger,
     signer: Signer,
-    cells: Future[list[int]],
     serial: int,
     now: int,
 ) -> Prepared:
@@ -113,13 +110,15 @@ def prepare(
         expires=expires,
         serial=serial,
     )
-    return Prepared(admission, attempt, private, sign(note, signer), expires - timing.contribute_seconds, cells)
+    return Prepared(admission, attempt, private, sign(note, signer), expires - timing.contribute_seconds)
 
 
 def check_roster(
     fixed: Fixed, prepared: Prepared, *, force: str, manifest: Manifest, policy: Policy, now: int
 ) -> Roster:
-    """Check everything about a fixed roster that can be wrong, before anything is computed for it.
+    """Check everything about a fixed roster that can be wrong, before any record is touched for it.
+
+    Whatever is declined here is declined after a time that no record has a part in.
 
     Raises:
         Declined: with what is wrong; nothing was charged.
@@ -156,13 +155,26 @@ def check_roster(
         completed_plan=admission.plan.completed_digest(len(notes)),
         roster={note.force: envelope.payload for note, envelope in zip(notes, fixed.roster, strict=True)},
     )
-    return Roster(keys, transcript)
+    # Step 6: the exchange with every peer, and the analyst's key as SEAL reads it.
+    try:
+        pairs = agree(
+            force,
+            prepared.private,
+            keys,
+            transcript=transcript,
+            modulus=admission.plan.parameters.modulus,
+            length=admission.plan.cells + CHECK_CELLS,
+        )
+        sealer = Sealer(fixed.public_key, admission.plan.parameters)
+    except (Untrusted, Malformed) as error:
+        raise _refused(str(error)) from None
+    return Roster(len(notes), transcript, pairs, sealer)
 
 
 def contribute(
     prepared: Prepared,
     roster: Roster,
-    public_key: bytes,
+    cells: list[int],
     *,
     force: str,
     ledger: Ledger,
@@ -171,12 +183,14 @@ def contribute(
 ) -> Contribution:
     """Build the whole contribution in memory, then commit charge, receipt and bytes together.
 
+    Args:
+        cells: the force's exact cells; they are neither stored nor kept.
+
     Raises:
-        Declined: a peer's key is of low order, the public key is malformed, the attempt was
-            contributed to before, or the budget does not hold it; nothing was charged.
+        Declined: the attempt was contributed to before, or the budget does not hold it; nothing was charged.
     """
     admission = prepared.admission
-    chunks = _sealed_vector(prepared, roster, public_key, force)
+    chunks = _sealed_vector(prepared, roster, cells, force)
     ciphertext_hash = chunks_digest(chunks)
     terms = admission.query.terms
 
@@ -196,7 +210,7 @@ def contribute(
             number=position.number,
             previous=position.previous,
             ciphertext_hash=ciphertext_hash,
-            plan=blinded(terms.nonce, admission.plan.completed_digest(len(roster.keys))),
+            plan=blinded(terms.nonce, admission.plan.completed_digest(roster.size)),
             checkpoint=Checkpoint(),
         )
         envelope = sign(receipt, signer)
@@ -217,24 +231,12 @@ def contribute(
     )
 
 
-def _sealed_vector(prepared: Prepared, roster: Roster, public_key: bytes, force: str) -> list[bytes]:
+def _sealed_vector(prepared: Prepared, roster: Roster, cells: list[int], force: str) -> list[bytes]:
     plan = prepared.admission.plan
     modulus = plan.parameters.modulus
-    try:
-        sealer = Sealer(public_key, plan.parameters)
-        pairs = agree(
-            force,
-            prepared.private,
-            roster.keys,
-            transcript=roster.transcript,
-            modulus=modulus,
-            length=plan.cells + CHECK_CELLS,
-        )
-    except (Untrusted, Malformed) as error:
-        raise _refused(str(error)) from None
-    noised = add_noise_share(prepared.cells.result(), plan, len(roster.keys))
+    noised = add_noise_share(cells, plan, roster.size)
     vector = with_check_cells(residues(noised, modulus), prepared.admission.seed, roster.transcript, modulus)
-    return sealer.seal(mask(vector, force, pairs, modulus))
+    return roster.sealer.seal(mask(vector, force, roster.pairs, modulus))
 
 
 def _verified(envelope: Envelope, manifest: Manifest) -> Ready:

@@ -53,6 +53,7 @@ MIGRATIONS = (
         ciphertext BLOB NOT NULL, expires INTEGER NOT NULL,
         PRIMARY KEY (query_hash, attempt, position)
     );
+    CREATE INDEX query_by_analyst ON query (analyst, decided_at);
     CREATE TABLE manifest (version INTEGER PRIMARY KEY, digest BLOB NOT NULL, accepted_at INTEGER NOT NULL);
     """,
 )
@@ -226,6 +227,11 @@ class Ledger:
                 ),
             )
             self._append("decision", answer, now)
+
+    def decisions_since(self, analyst: str, since: int) -> int:
+        """How many queries of an analyst were decided at or after a time."""
+        row = self._one("SELECT count(*) FROM query WHERE analyst = ? AND decided_at >= ?", analyst, since)
+        return 0 if row is None else int(row[0])
 
     def waiting(self, now: int) -> list[Digest]:
         """Queries that wait for a person and have not expired."""

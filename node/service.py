@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -78,8 +79,6 @@ class Node:
         self._ledger = Ledger(config.ledger, force=config.force)
         self._ledger.accept_manifest(manifest.version, manifest.digest, _now())
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="task")
-        # Apart from the workers: how long an aggregate takes must not show in when anything is answered.
-        self._aggregates = ThreadPoolExecutor(1, thread_name_prefix="aggregate")
         tools = Tools(
             force=config.force,
             gate=Gate(config.force, manifest, self._catalogue, policy, seal_key),
@@ -88,7 +87,6 @@ class Node:
             signer=self._signer,
             pause_file=config.pause_file,
             clock=_now,
-            run=self._aggregates.submit,
         )
         self._tasks = Tasks(tools, snapshots)
         self._stopping = threading.Event()
@@ -105,7 +103,6 @@ class Node:
             failures = 0 if self._serve_connection() else failures + 1
             ceiling = min(LONGEST_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 10))
             self._stopping.wait(random.SystemRandom().uniform(ceiling / 2, ceiling))
-        self._aggregates.shutdown(wait=False, cancel_futures=True)
         self._workers.shutdown(wait=True, cancel_futures=True)
         self._ledger.close()
         self._log.info("node stopped")
@@ -179,12 +176,13 @@ class Node:
 
     def _contribute(self, fixed: Fixed, arrived: float) -> None:
         made = self._tasks.contribute(fixed)
+        # A decline leaves on the tick too: when it does must tell no more than that a contribution would.
+        self._await_tick(arrived)
         query = fixed.query_hash.hex()[:12]
         if isinstance(made, NodeAnswer):
             self._log.warning("declined", query=query, attempt=fixed.attempt)
             self._answer(made)
             return
-        self._await_tick(arrived)
         self._send(made)
         self._log.info("contributed", query=query, attempt=fixed.attempt)
 
@@ -231,11 +229,15 @@ class Node:
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(HOUSEKEEPING_SECONDS):
-            self._tasks.forget_expired()
-            marks = _marks(self._config.state, self._catalogue)
-            if marks != self._marks:
-                self._marks = marks
-                self._take_new_snapshots()
+            try:
+                self._tasks.forget_expired()
+                marks = _marks(self._config.state, self._catalogue)
+                if marks != self._marks:
+                    self._marks = marks
+                    self._take_new_snapshots()
+            except (OSError, sqlite3.Error) as error:
+                # A disk that is full for a moment: the next pass does what this one could not.
+                self._log.error("housekeeping failed; it is tried again", reason=type(error).__name__)
 
     def _take_new_snapshots(self) -> None:
         try:

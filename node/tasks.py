@@ -6,11 +6,11 @@ Every task is idempotent by query, attempt and phase, so a task that comes twice
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,20 @@ from cordon.errors import Declined
 from cordon.register.leaf import Decision, DeclineCode, Outcome, text_commitment
 from cordon.units import Digest, Rho
 from cordon.wire import codec
-from cordon.wire.messages import Decide, Fixed, NodeAnswer, Prepare, Text
+from cordon.wire.messages import MOST_TEXT, Decide, Fixed, NodeAnswer, Prepare, Text
 from cordon.wire.signed import sign
 from node.aggregate import Snapshot
 from node.contribute import Prepared, check_roster, contribute, period_of, prepare
 from node.gate import Admission, Asked, Gate, Holding
 from node.ledger import Contribution, Ledger, Limits
 
+MOST_DECISIONS_AN_HOUR = 2000
+"""Decisions about one analyst's queries that a ledger takes in."""
+
 MOST_PREPARES = 8
 """Ready notes for one attempt: a coordinator that prepares without end only costs itself."""
 
+_CLOSED_TEXT = "the coordinator has closed the query"
 _WAITING_TEXT = "a person of this force decides about every query"
 
 Snapshots = dict[tuple[str, int], Snapshot]
@@ -49,9 +53,6 @@ class Tools:
     clock: Callable[[], int]
     """Seconds since 1970-01-01 UTC."""
 
-    run: Callable[[Callable[[], None]], object]
-    """Starts a computation beside the caller's."""
-
 
 class Tasks:
     """Answers tasks; safe to use from several threads."""
@@ -63,7 +64,6 @@ class Tasks:
         self._admissions: dict[Digest, Admission] = {}
         self._prepared: dict[tuple[Digest, int], Prepared] = {}
         self._prepares: Counter[tuple[Digest, int]] = Counter()
-        self._cells: dict[Digest, Future[list[int]]] = {}
         self._closed: dict[Digest, int] = {}
         """Expiry of each query that was closed before it."""
         self._serial = 0
@@ -92,6 +92,9 @@ class Tasks:
             return self._contribute_once(fixed)
         except Declined as declined:
             return self._signed(fixed.query_hash, fixed.attempt, Outcome.DECLINED, _code(declined), str(declined))
+        except sqlite3.Error:
+            text = "this force's ledger cannot be written"
+            return self._signed(fixed.query_hash, fixed.attempt, Outcome.DECLINED, DeclineCode.FAULT, text)
 
     def _too_late(self, fixed: Fixed) -> NodeAnswer:
         text = "the query has expired, and what was sent for it is deleted"
@@ -103,9 +106,8 @@ class Tasks:
         with self._lock:
             admission = self._admissions.pop(query_hash, None)
             if admission is not None:
-                # Never again in this process: a query that could be reopened would let its aggregate be timed.
+                # Never again in this process: limits on open queries would else bind an honest coordinator only.
                 self._closed[query_hash] = admission.query.terms.expires
-            self._cells.pop(query_hash, None)
             for held in (self._prepared, self._prepares):
                 for name in [name for name in held if name[0] == query_hash]:
                     del held[name]
@@ -131,6 +133,10 @@ class Tasks:
         except Declined as declined:
             # Not recorded: whoever holds no analyst's key must not be able to fill the ledger.
             return self._signed(query_hash, 0, Outcome.DECLINED, _code(declined), str(declined))
+        if self._tools.ledger.decisions_since(asked.analyst.name, now - 3600) >= MOST_DECISIONS_AN_HOUR:
+            # Not recorded: it is what keeps anybody from filling the ledger.
+            text = f"an analyst may ask {MOST_DECISIONS_AN_HOUR} queries an hour"
+            return self._signed(query_hash, 0, Outcome.DECLINED, DeclineCode.POLICY, text)
         try:
             self._check_open(asked)
             admission = self._examine(asked, now)
@@ -178,6 +184,8 @@ class Tasks:
         return answer
 
     def _signed(self, query_hash: Digest, attempt: int, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
+        # Words of a question may be quoted in it: cut and cleaned, so that a decision can always be signed.
+        text = "".join(c if c.isprintable() else " " for c in text)[:MOST_TEXT]
         spoken = Text(secrets.token_bytes(32), text)
         decision = Decision(
             query_hash=query_hash,
@@ -205,6 +213,8 @@ class Tasks:
     def _ready_for(self, query_hash: Digest, attempt: int) -> Prepared:
         tools = self._tools
         admission = self._admission(query_hash)
+        if not 1 <= attempt <= tools.gate.manifest.limits.attempts:
+            raise Declined(DeclineCode.QUESTION.words, "the federation allows fewer attempts")
         with self._lock:
             before = self._prepared.get((query_hash, attempt))
             if before is not None and before.holds_until > tools.clock():
@@ -212,10 +222,6 @@ class Tasks:
             self._prepares[query_hash, attempt] += 1
             if self._prepares[query_hash, attempt] > MOST_PREPARES:
                 raise Declined(DeclineCode.ROSTER.words, "this attempt was prepared too often")
-            known = self._cells.get(query_hash)
-        # One aggregate serves every attempt of a query, unless it failed.
-        fresh = known is None or (known.done() and known.exception() is not None)
-        cells: Future[list[int]] = Future() if known is None or fresh else known
         prepared = prepare(
             admission,
             attempt,
@@ -223,16 +229,15 @@ class Tasks:
             manifest=tools.gate.manifest,
             ledger=tools.ledger,
             signer=tools.signer,
-            cells=cells,
             serial=self._next_serial(),
             now=tools.clock(),
         )
         with self._lock:
-            self._prepared[query_hash, attempt] = prepared
-            self._cells[query_hash] = cells
-        if fresh:
-            tools.run(lambda: self._aggregate(admission, cells))
-        return prepared
+            if query_hash not in self._closed:
+                self._prepared[query_hash, attempt] = prepared
+                return prepared
+        tools.ledger.release(query_hash)
+        raise Declined(DeclineCode.EXPIRED.words, _CLOSED_TEXT)
 
     def _next_serial(self) -> int:
         with self._lock:
@@ -245,7 +250,7 @@ class Tasks:
             known = self._admissions.get(query_hash)
             closed = query_hash in self._closed
         if closed:
-            raise Declined(DeclineCode.EXPIRED.words, "the coordinator has closed the query")
+            raise Declined(DeclineCode.EXPIRED.words, _CLOSED_TEXT)
         if known is not None:
             return known
         stored = self._tools.ledger.decision(query_hash)
@@ -256,14 +261,6 @@ class Tasks:
         with self._lock:
             self._admissions[query_hash] = admission
         return admission
-
-    def _aggregate(self, admission: Admission, cells: Future[list[int]]) -> None:
-        plan = admission.plan
-        try:
-            snapshot = self.snapshots[plan.question.dataset, plan.question.contract_version]
-            cells.set_result(snapshot.aggregate(plan, self._tools.force))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must not hang on it
-            cells.set_exception(error)
 
     # Contribute
 
@@ -277,21 +274,32 @@ class Tasks:
         roster = check_roster(
             fixed, prepared, force=tools.force, manifest=tools.gate.manifest, policy=tools.gate.policy, now=now
         )
+        terms = prepared.admission.query.terms
+        # Held anew, so that nothing but a fault can stand between touching records and charging for it.
+        tools.ledger.reserve(
+            fixed.query_hash,
+            fixed.attempt,
+            domain=prepared.admission.domain,
+            rho=terms.rho,
+            limits=prepared.admission.limits,
+            period=period_of(now),
+            until=now + tools.gate.manifest.timing.contribute_seconds,
+            now=now,
+        )
         with self._lock:
             # One roster for one attempt: whoever comes second finds nothing prepared.
             if self._prepared.pop(name, None) is not prepared:
                 raise Declined(DeclineCode.ROSTER.words, "another roster was looked at for this attempt")
-        if prepared.cells.exception() is not None:
-            raise Declined(DeclineCode.FAULT.words, "this force could not compute its share")
-        return contribute(
-            prepared,
-            roster,
-            fixed.public_key,
-            force=tools.force,
-            ledger=tools.ledger,
-            signer=tools.signer,
-            now=now,
-        )
+        # No record is touched before this line, and whatever passes it is charged.
+        cells = self._aggregate(prepared.admission)
+        return contribute(prepared, roster, cells, force=tools.force, ledger=tools.ledger, signer=tools.signer, now=now)
+
+    def _aggregate(self, admission: Admission) -> list[int]:
+        plan = admission.plan
+        snapshot = self.snapshots.get((plan.question.dataset, plan.question.contract_version))
+        if snapshot is None or snapshot.domain != admission.domain:
+            raise Declined(DeclineCode.RESTARTED.words, "this force has loaded its records anew since it was asked")
+        return snapshot.aggregate(plan, self._tools.force)
 
 
 def _code(declined: Declined) -> DeclineCode:

@@ -129,7 +129,7 @@ class Members:
         tools = Tools(
             force=force, gate=gate, catalogue=catalogue, ledger=ledger,
             signer=KeySigner(read_signing_key(config.signing_key)), pause_file=config.pause_file,
-            clock=lambda: int(self.now), run=lambda work: work(),
+            clock=lambda: int(self.now),
         )  # fmt: skip
         return Member(force, config, Tasks(tools, open_snapshots(config.state, catalogue)), ledger, gate)
 

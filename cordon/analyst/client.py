@@ -19,7 +19,7 @@ from cordon.analyst.verify import Asked, VerifiedSum, add_again, verify_complete
 from cordon.analyst.workspace import StoredQuery, Workspace
 from cordon.contract import Contract
 from cordon.envelope import Envelope, KeySigner, key_id
-from cordon.errors import Malformed, QueryFailed, Unavailable, Untrusted
+from cordon.errors import CordonError, Malformed, QueryFailed, Unavailable, Untrusted
 from cordon.identity import Role, verify_certificate
 from cordon.keyfile import read_certificate, read_signing_key
 from cordon.manifest import Manifest
@@ -93,6 +93,7 @@ class Client:
                 pass
         reply = self._channel.call(CATALOGUE, CatalogueRequest(), timeout=CALL_SECONDS)
         federation = verified_federation(reply, self._profile.governance_keys)
+        self._workspace.accept_manifest(federation.manifest.version, federation.manifest.digest)
         self._workspace.keep_catalogue(codec.encode(reply))
         return federation
 
@@ -241,8 +242,8 @@ class Client:
             add_again(verified, self._channel.stream(CONTRIBUTIONS, name, timeout=STREAM_SECONDS), asked.plan)
         # Step 8: written down before anything is decrypted: this key opens this sum and no other.
         self._workspace.record_opening(asked.query_hash, verified.sum_hash)
-        slots = Opener(asked.plan.parameters, stored.secret).open(chunks)
         try:
+            slots = Opener(asked.plan.parameters, stored.secret).open(chunks)
             return verify_opened(
                 slots,
                 cells=asked.plan.cells,
@@ -251,10 +252,10 @@ class Client:
                 roster=len(verified.forces),
                 parameters=asked.plan.parameters,
             )
-        except Untrusted as error:
+        except (Untrusted, Malformed) as error:
             raise self._rejected(asked, verified, error) from None
 
-    def _rejected(self, asked: Asked, verified: VerifiedSum, error: Untrusted) -> Untrusted:
+    def _rejected(self, asked: Asked, verified: VerifiedSum, error: CordonError) -> Untrusted:
         # Step 9: final. Nothing that was decrypted is kept, and nobody learns more than that it failed.
         self._workspace.close(asked.query_hash, None)
         rejected = sign(Rejected(asked.query_hash, verified.attempt, verified.sum_hash), self._signer)

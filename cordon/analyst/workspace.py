@@ -19,7 +19,7 @@ from cordon.units import Digest
 _QUERY, _SQL, _SECRET, _SEED, _OPENING, _ANSWER = (
     "query.json", "statement.sql", "secret.key", "check.seed", "opening", "answer.json",
 )  # fmt: skip
-_CATALOGUE = "catalogue"
+_CATALOGUE, _MANIFEST = "catalogue", "manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,30 @@ class Workspace:
 
     @staticmethod
     def _erase(folder: Path) -> None:
-        for path in (folder / _SECRET, folder / _SEED):
+        # Also what a crash has left of writing them.
+        for path in [item for name in (_SECRET, _SEED) for item in (folder / name, *folder.glob(f".{name}.*"))]:
             if path.is_file():
                 path.write_bytes(bytes(path.stat().st_size))
                 path.unlink()
+
+    def accept_manifest(self, version: int, digest: Digest) -> None:
+        """Remember the highest manifest version ever seen.
+
+        Raises:
+            Untrusted: an older one, or another one of the same version: replaced keys must not count again.
+        """
+        path = self._path / _MANIFEST
+        known = path.read_text(encoding="utf-8").split() if path.is_file() else ["0", ""]
+        if (version, digest.hex()) == (int(known[0]), known[1]):
+            return
+        if version <= int(known[0]):
+            raise Untrusted(
+                f"the coordinator shows manifest version {version}; version {known[0]} was seen before",
+                hint="ask governance which one holds",
+            )
+        building = self._path / f"{_MANIFEST}.{os.getpid()}"
+        building.write_text(f"{version} {digest.hex()}", encoding="utf-8")
+        building.replace(path)
 
     def keep_catalogue(self, encoded: bytes) -> None:
         """Remember the newest catalogue, so that `explain` need not ask anybody."""

@@ -132,6 +132,10 @@ class _Reader:
 
     def _parsed(self) -> list[exp.Expr | None]:
         try:
+            for token in sqlglot.tokenize(self._sql):
+                # Parsed, but not told from what stands there by default: it would be ignored silently.
+                if token.text.upper() == "NULLS" and self._sql[token.start : token.start + 5].upper() == "NULLS":
+                    self._refuse_at("NULLS FIRST and NULLS LAST cannot be asked", token.start, token.end + 1)
             return sqlglot.parse(self._sql)
         except TokenError:
             start = max(self._sql.rfind("'"), self._sql.rfind('"'), 0)
@@ -153,8 +157,9 @@ class _Reader:
         if source is None:
             self._refuse("FROM is missing", select, hint=f"data sets: {', '.join(sorted(self._contracts))}")
         table = source.this
-        if not isinstance(table, exp.Table) or table.args.get("db") or table.args.get("alias"):
-            self._refuse("FROM names one data set, without an alias", table)
+        extra = {name for name, value in table.args.items() if value and name != "this"}
+        if not isinstance(table, exp.Table) or extra:
+            self._refuse("FROM names one data set, and nothing else beside it", table)
         if table.name not in self._contracts:
             self._refuse(f"there is no data set {table.name!r}", table, hint=_closest(table.name, self._contracts))
         return self._contracts[table.name]
@@ -346,6 +351,8 @@ class _Reader:
 
     def _between(self, node: exp.Between, negated: bool) -> Predicate:
         column = self._column(node.this)
+        if node.args.get("symmetric"):
+            self._refuse("BETWEEN takes the lower bound first; SYMMETRIC cannot be asked", node)
         low, high = node.args["low"], node.args["high"]
         if isinstance(column, Category):
             self._refuse(f"{column.name} is a category: its codes have no order", node, hint="use IN")
@@ -415,9 +422,9 @@ class _Reader:
         text = literal.name
         try:
             first = date.fromisoformat(text if len(text) != 7 else f"{text}-01")
+            last = day(days(next_month(first)) - 1) if len(text) == 7 else first
         except ValueError:
             self._refuse(f"{text!r} is not a date", node, hint="'2020-01-31' or '2020-01'")
-        last = day(days(next_month(first)) - 1) if len(text) == 7 else first
         if column.grain == "month" and len(text) != 7:
             self._refuse(f"{column.name} has months, not days", node, hint=f"'{first:%Y-%m}'")
         return Fraction(days(first)), Fraction(days(last))

@@ -44,6 +44,18 @@ def check_ephemeral_keys(keys: Mapping[str, bytes]) -> None:
         seen[key] = force
 
 
+def check_order(key: bytes) -> None:
+    """Check that an exchange with a key has a secret.
+
+    Raises:
+        Untrusted: the key is of low order.
+    """
+    try:
+        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(key))
+    except (ValueError, InvalidKey):
+        raise Untrusted("ephemeral key is of low order") from None
+
+
 def agree(
     own_force: str,
     private: X25519PrivateKey,

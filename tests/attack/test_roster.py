@@ -176,10 +176,11 @@ def fresh_key():
 
 def test_swapped_keys_lay_the_victim_bare_where_signatures_are_not_checked(members, monkeypatch):
     """Without the notes' signatures the coordinator takes the masks off and is left with ciphertext alone."""
-    mine = {}
+    mine, seen = {}, {}
 
     def change(fixed):
         notes = []
+        seen["victim"] = key_of(fixed, VICTIM)
         for envelope in fixed.roster:
             note = peek(Ready, envelope)
             if note.force != VICTIM:
@@ -190,11 +191,9 @@ def test_swapped_keys_lay_the_victim_bare_where_signatures_are_not_checked(membe
                 notes.append(envelope)
         return replace(fixed, roster=tuple(notes))
 
-    seen = {}
-
-    def sealed(prepared, roster, public_key, force):
-        seen.update(prepared=prepared, roster=roster)
-        return original(prepared, roster, public_key, force)
+    def sealed(prepared, roster, cells, force):
+        seen["roster"] = roster
+        return original(prepared, roster, cells, force)
 
     original = contribute_module._sealed_vector
     vectors = []
@@ -213,12 +212,11 @@ def test_swapped_keys_lay_the_victim_bare_where_signatures_are_not_checked(membe
         ask_until_fixed(members, change)
 
     plain, masked = vectors[-1]
-    roster, length = seen["roster"], len(vectors[-1][0])
     for force, private in mine.items():
+        keys = {force: private.public_key().public_bytes_raw(), VICTIM: seen["victim"]}
         pairs = masks.agree(
-            force, private, {force: roster.keys[force], VICTIM: roster.keys[VICTIM]},
-            transcript=roster.transcript, modulus=SMALL.modulus, length=length,
-        )  # fmt: skip
+            force, private, keys, transcript=seen["roster"].transcript, modulus=SMALL.modulus, length=len(plain)
+        )
         masked = masks.mask(masked, force, pairs, SMALL.modulus)
     assert np.array_equal(masked, plain)
 
