@@ -29,7 +29,12 @@ def canonical(name: str) -> str:
 def pins() -> dict[str, str]:
     """The lines of each pinned distribution, by canonical name."""
     blocks = re.split(r"^(?=\S+==)", PINNED.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {canonical(block.split("==", 1)[0]): block.rstrip("\n") for block in blocks if "==" in block}
+    found: dict[str, str] = {}
+    for block in (block for block in blocks if "==" in block):
+        # One distribution may be pinned once for each of several Python versions.
+        name = canonical(block.split("==", 1)[0])
+        found[name] = "\n".join([*([found[name]] if name in found else []), block.rstrip("\n")])
+    return found
 
 
 def closure(*wanted: str) -> set[str]:

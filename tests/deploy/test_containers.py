@@ -116,6 +116,16 @@ def test_requirements_of_each_party_are_those_that_its_extra_needs() -> None:
     assert texts() == {path.name: path.read_text(encoding="utf-8") for path in (DEPLOY / "requirements").iterdir()}
 
 
+def test_every_pin_of_a_distribution_is_taken_over() -> None:
+    """A distribution that is pinned once for each of several Python versions keeps all its pins."""
+    pinned = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
+    for path in (DEPLOY / "requirements").iterdir():
+        text = path.read_text(encoding="utf-8")
+        for name in set(re.findall(r"^(\S+)==", text, re.MULTILINE)):
+            pins = rf"^{re.escape(name)}==.*$"
+            assert re.findall(pins, text, re.MULTILINE) == re.findall(pins, pinned, re.MULTILINE)
+
+
 @pytest.mark.parametrize("party", PARTIES)
 def test_a_party_installs_no_tools_of_development(party: str) -> None:
     """What tests and checks need is not installed where records are."""
