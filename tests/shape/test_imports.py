@@ -1,0 +1,85 @@
+"""Who may import what: the architecture as it can be counted."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = [p for package in ("cordon", "node", "coordinator") for p in (ROOT / package).rglob("*.py")]
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, also inside functions."""
+    names = set()
+    for step in ast.walk(ast.parse(path.read_text())):
+        if isinstance(step, ast.Import):
+            names |= {alias.name for alias in step.names}
+        elif isinstance(step, ast.ImportFrom):
+            names.add(step.module or "")
+    return names
+
+
+def importers(library: str) -> set[str]:
+    """Product files that import a library."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in PRODUCT
+        if any(name.split(".")[0] == library for name in imported(path))
+    }
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("opendp", {"cordon/noise.py"}),
+        ("tenseal", {"cordon/sealing/bfv.py"}),
+        ("sqlglot", {"cordon/query/sql.py"}),
+        ("grpc", {"cordon/wire/channel.py"}),
+        ("duckdb", {"node/load.py", "node/aggregate.py"}),
+        ("ibis", {"node/aggregate.py"}),
+    ],
+)
+def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):
+    """A library that could be replaced has one door."""
+    assert importers(library) == allowed
+
+
+def test_parties_never_import_each_other():
+    """Node and coordinator share only the package cordon, which imports neither."""
+    assert not {path for path in importers("node") if not path.startswith("node/")}
+    assert not {path for path in importers("coordinator") if not path.startswith("coordinator/")}
+
+
+def loaded(statement: str, *modules: str) -> set[str]:
+    """Which of `modules` a fresh interpreter holds after a statement."""
+    code = f"import sys\n{statement}\nprint(*[m for m in {modules!r} if m in sys.modules], sep=',')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(filter(None, done.stdout.strip().splitlines()[-1:][0].split(","))) if done.stdout.strip() else set()
+
+
+def test_importing_the_package_loads_nothing_beside_it():
+    """`import cordon` is free of parts and of libraries."""
+    assert not loaded("import cordon", "cordon.errors", "numpy", "grpc", "pydantic")
+
+
+def test_the_node_service_loads_neither_pandas_nor_pyarrow():
+    """An idle node does not pay for libraries that it does not need."""
+    assert not loaded("import node.service", "pandas", "pyarrow")
+    assert loaded("import node.service", "grpc") == {"grpc"}, "the look itself works"
+
+
+@pytest.mark.parametrize("package", ["cordon", "node", "coordinator"])
+def test_public_parts_say_what_they_are(package):
+    """Every module, public class and public function outside a class has a docstring."""
+    silent = []
+    for path in (ROOT / package).rglob("*.py"):
+        if "v1" in path.parts:
+            continue
+        tree = ast.parse(path.read_text())
+        parts = [s for s in tree.body if isinstance(s, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+        silent += [f"{path}:{s.name}" for s in parts if not s.name.startswith("_") and not ast.get_docstring(s)]
+        silent += [] if ast.get_docstring(tree) else [str(path)]
+    assert not silent
