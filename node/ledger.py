@@ -29,6 +29,7 @@ from cordon.units import Digest, Rho, tagged_digest
 from cordon.wire import codec
 
 APPLICATION_ID = 0x434F5244
+_DAMAGED = "keep the node stopped; an older copy must not be put back: see deploy/RUNBOOK.md, section 2.9"
 MIGRATIONS = (
     """
     CREATE TABLE identity (force TEXT NOT NULL, created_at INTEGER NOT NULL, ledger_id BLOB NOT NULL);
@@ -178,7 +179,7 @@ class Ledger:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._check(path, force)
         except (sqlite3.DatabaseError, Malformed) as error:
-            raise Misconfigured(f"{path} is not a whole ledger: {error}", hint="restore it from a backup") from None
+            raise Misconfigured(f"{path} is not a whole ledger: {error}", hint=_DAMAGED) from None
 
     def close(self) -> None:
         """Close the file and let another process open it."""
@@ -438,7 +439,7 @@ class Ledger:
             if payload is None or row is None or row[0] != payload or row[1:] != _charged(payload):
                 raise Misconfigured(
                     f"{path}: charge {number} is not what its receipt says: the ledger was altered",
-                    hint="restore it from a backup, and find out who wrote to it",
+                    hint=_DAMAGED,
                 )
 
     def _check_chain(self, path: Path) -> None:
@@ -450,7 +451,7 @@ class Ledger:
             if number != expected or before != previous or entry_hash(number, previous, kind, at, payload) != digest:
                 raise Misconfigured(
                     f"{path}: entry {expected} does not follow from the one before: the ledger was altered",
-                    hint="restore it from a backup, and find out who wrote to it",
+                    hint=_DAMAGED,
                 )
             previous = Digest(digest)
 
