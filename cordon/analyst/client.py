@@ -31,6 +31,7 @@ from cordon.register.leaf import (
     EndReason,
     Outcome,
     QueryEnded,
+    Receipt,
     Rejected,
     text_commitment,
 )
@@ -356,8 +357,10 @@ def _failure(asked: Asked, events: list[Event], ended: QueryEnded) -> QueryFaile
         f"{count} declined, {code}: {text}" if text else f"{count} declined, {code}"
         for (code, text), count in sorted(groups.items(), key=lambda item: -item[1])
     ]
-    if people.silent:
-        parts.append(f"{len(people.silent)} did not take part")
+    contributed = {peek(Receipt, event.receipt).force for event in events if isinstance(event, messages.Contributed)}
+    silent = set(people.silent) - contributed
+    if silent:
+        parts.append(f"{len(silent)} did not take part")
     if people.lost:
         parts.append(f"lost: {', '.join(people.lost)}")
     charged = _lost(asked, events)
