@@ -199,7 +199,11 @@ class Manifest(_Model):
         """
         if force not in self.by_id:
             raise Untrusted(f"{force} is not a member of {self.federation}")
-        return _keyring([self.by_id[force].signing_key])
+        return self._keyrings[force]
+
+    @cached_property
+    def _keyrings(self) -> dict[str, dict[Digest, Ed25519PublicKey]]:
+        return {force.id: _keyring([force.signing_key]) for force in self.forces}
 
     def seal_key(self, force: str) -> X25519PublicKey:
         """The key that check seeds are sealed to for a member force."""

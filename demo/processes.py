@@ -33,8 +33,14 @@ def free_port() -> int:
 class Federation:
     """The running processes; use as a context manager, which stops them all."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, node_module: str = "cordon") -> None:
+        """Nothing is started yet.
+
+        Args:
+            node_module: what a node's process runs; measurements put another program in its place.
+        """
         self.layout = layout
+        self._node_module = node_module
         self._coordinator: subprocess.Popen[bytes] | None = None
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -65,7 +71,9 @@ class Federation:
         """Start the nodes of these forces, or of all; they connect by themselves."""
         for force in forces or self.layout.design.forces:
             config = self.layout.node_config(force)
-            self._nodes[force] = _start(config.parent, "node", "serve", "--config", str(config))
+            self._nodes[force] = _start(
+                config.parent, "node", "serve", "--config", str(config), module=self._node_module
+            )
 
     def wait_connected(self, count: int | None = None, *, told: Callable[[int], None] = lambda _: None) -> None:
         """Wait until `count` forces, or all that were started, are connected."""
@@ -149,15 +157,15 @@ def _connected(client: Client) -> int:
         return 0
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "cordon", *arguments]
+def _command(*arguments: str, module: str = "cordon") -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, *arguments: str, module: str = "cordon") -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     with (folder / "stderr").open("ab") as errors:
         return subprocess.Popen(
-            _command(*arguments), stdout=errors, stderr=errors, env=environment, start_new_session=True
+            _command(*arguments, module=module), stdout=errors, stderr=errors, env=environment, start_new_session=True
         )
 
 

@@ -17,10 +17,10 @@ import ibis
 
 from cordon.contract import FORCE, Category, Contract, Date, Identifier
 from cordon.errors import Declined, Misconfigured
-from cordon.query.model import All, Grain, MeasureKind, Member, Missing, Predicate, Range, Some
-from cordon.query.plan import Axis, Block, Plan
+from cordon.query.model import All, Grain, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
+from cordon.query.plan import Axis, Block, Plan, make_plan
 from cordon.register.leaf import DeclineCode
-from cordon.units import Digest
+from cordon.units import NANO, Digest, Rho
 from cordon.wire.messages import HeldContract
 from node.load import MONTH_SUFFIX, RANK, UNIT
 
@@ -54,8 +54,17 @@ class Snapshot:
             raise Misconfigured(
                 f"{path} was built for another contract than the manifest lists", hint="build it anew: cordon node load"
             )
+        self._warm_up()
         self.held = HeldContract(row[0], row[1], Digest(row[2]), row[3], row[4], row[5], row[6], row[7])
         self.domain = str(row[8])
+
+    def _warm_up(self) -> None:
+        # The first statement that is compiled loads ibis's dialect: not while a query waits for it.
+        question = Question(
+            self._contract.dataset, self._contract.version, (Measure(MeasureKind.COUNT),), None, (), ("nobody",)
+        )
+        plan = make_plan(question, (Rho(NANO),), self._contract, colluders=1, most_cells=1)
+        compile_plan(plan, self._contract)
 
     def aggregate(self, plan: Plan, force: str) -> list[int]:
         """A force's exact cells: shape (plan.cells,), in the measures' integer units.

@@ -26,7 +26,7 @@ from cordon.sealing.masks import PairKeys, agree, check_ephemeral_keys, mask
 from cordon.sealing.transcript import transcript_hash
 from cordon.units import Digest
 from cordon.wire.messages import ALGORITHM_VERSION, Fixed, Ready
-from cordon.wire.signed import open_signed, payload_hash, peek, sign
+from cordon.wire.signed import open_claimed, open_signed, payload_hash, sign
 from node.gate import Admission
 from node.ledger import Contribution, Ledger, Position
 from node.policy import Policy
@@ -241,8 +241,7 @@ def _sealed_vector(prepared: Prepared, roster: Roster, cells: list[int], force: 
 
 def _verified(envelope: Envelope, manifest: Manifest) -> Ready:
     try:
-        claimed = peek(Ready, envelope)
-        return open_signed(Ready, envelope, manifest.keyring(claimed.force))
+        return open_claimed(Ready, envelope, lambda note: manifest.keyring(note.force))
     except (Untrusted, Malformed) as error:
         raise _refused(f"a note of the roster: {error}") from None
 

@@ -42,7 +42,7 @@ from cordon.wire import codec, messages
 from cordon.wire.channel import Channel, Stream
 from cordon.wire.messages import CatalogueReply, CatalogueRequest, Event, QueryName, Submission
 from cordon.wire.services import CATALOGUE, CONTRIBUTIONS, FOLLOW, PROCEED, REJECT, SUBMIT, SUM
-from cordon.wire.signed import open_signed, peek, sign
+from cordon.wire.signed import open_claimed, open_signed, peek, sign
 
 CALL_SECONDS = 30.0
 STREAM_SECONDS = 300.0
@@ -323,8 +323,7 @@ def verified_decision(envelope: Envelope, asked: Asked) -> Decision:
     Raises:
         Untrusted: it is not signed by a member, or about another query.
     """
-    claimed = peek(Decision, envelope)
-    decision = open_signed(Decision, envelope, asked.manifest.keyring(claimed.force))
+    decision = open_claimed(Decision, envelope, lambda claimed: asked.manifest.keyring(claimed.force))
     if decision.query_hash != asked.query_hash:
         raise Untrusted(f"a decision of {decision.force} is about another query")
     return decision

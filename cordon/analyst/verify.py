@@ -20,7 +20,7 @@ from cordon.sealing.masks import check_ephemeral_keys
 from cordon.sealing.transcript import transcript_hash
 from cordon.units import Digest
 from cordon.wire.messages import ALGORITHM_VERSION, Contributed, ContributionHead, Event, Ready, RosterKnown, SumReady
-from cordon.wire.signed import open_signed, payload_hash, peek
+from cordon.wire.signed import open_claimed, open_signed, payload_hash, peek
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,7 @@ def _roster_of(asked: Asked, events: Sequence[Event], attempt: int) -> RosterKno
 
 
 def _verified_note(asked: Asked, envelope: Envelope, attempt: int) -> Ready:
-    claimed = peek(Ready, envelope)
-    note = open_signed(Ready, envelope, asked.manifest.keyring(claimed.force))
+    note = open_claimed(Ready, envelope, lambda claimed: asked.manifest.keyring(claimed.force))
     expected = (
         asked.query_hash,
         attempt,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -57,9 +57,26 @@ def open_signed(kind: type[Model], envelope: Envelope, keys: Mapping[Digest, Ed2
         Untrusted: another payload type, or not signed by one of the keys alone.
         Malformed: signed, but not such a model.
     """
-    if len(envelope.signatures) > 1:
-        raise Untrusted(f"carries {len(envelope.signatures)} signatures where one is needed")
+    _check_single(envelope)
     return codec.decode(kind, open_envelope(envelope, PAYLOAD_TYPES[kind], keys))
+
+
+def open_claimed(
+    kind: type[Model], envelope: Envelope, keys: Callable[[Model], Mapping[Digest, Ed25519PublicKey]]
+) -> Model:
+    """The model in an envelope that whoever it claims to be from has signed, and nobody else.
+
+    Args:
+        keys: the keys that count for what the model claims; decoded once, verified before it is returned.
+
+    Raises:
+        Untrusted: another payload type, or not signed by one of the keys alone.
+        Malformed: not such a model.
+    """
+    claimed = peek(kind, envelope)
+    _check_single(envelope)
+    open_envelope(envelope, PAYLOAD_TYPES[kind], keys(claimed))
+    return claimed
 
 
 def peek(kind: type[Model], envelope: Envelope) -> Model:
@@ -71,6 +88,11 @@ def peek(kind: type[Model], envelope: Envelope) -> Model:
     if envelope.payload_type != PAYLOAD_TYPES[kind]:
         raise codec.unexpected(envelope.payload_type)
     return codec.decode(kind, envelope.payload)
+
+
+def _check_single(envelope: Envelope) -> None:
+    if len(envelope.signatures) > 1:
+        raise Untrusted(f"carries {len(envelope.signatures)} signatures where one is needed")
 
 
 def payload_hash(envelope: Envelope) -> Digest:
