@@ -21,6 +21,7 @@ check: $(VENV)/.ready  ## lint, types, import rules
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 demo: $(VENV)/.ready  ## a federation on this machine, shown act by act (FORCES=8 for fewer, STAY=1 to keep it up)
 	@$(BIN)/python -m demo
