@@ -490,7 +490,7 @@ def _span(node: exp.Expr) -> tuple[int, int]:
 
 def _closest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
     if near:
         return f"did you mean {near[0]}?"
     shown = ", ".join(names[:12])

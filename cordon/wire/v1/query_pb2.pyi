@@ -50,7 +50,7 @@ Global___Query: _TypeAlias = Query  # noqa: Y015
 @_typing.final
 class Question(_message.Message):
     """What is asked, and of which forces. Canonical: one question has one encoding,
-    and SHA-256 of it names the question.
+    and a tagged digest of it names the question (docs/protocol.md §1).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
