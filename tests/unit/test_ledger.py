@@ -1,0 +1,450 @@
+"""The ledger: what is left of a budget, that it is charged once, and that what was charged stays charged."""
+
+import hashlib
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cordon.envelope import QUERY, KeySigner, seal
+from cordon.errors import Declined, Misconfigured
+from cordon.register.leaf import NO_DIGEST, Checkpoint, DeclineCode, Receipt
+from cordon.units import Digest, Rho
+from cordon.wire import codec
+from cordon.wire.signed import sign
+from node.ledger import Ledger, Limits, Spent, create_ledger
+
+SIGNER = KeySigner(Ed25519PrivateKey.generate())
+NOW = 1_800_000_000
+LIMITS = Limits(Rho(100), Rho(250))
+DOMAIN = "records"
+
+
+def query(number):
+    """The hash of some query."""
+    return Digest(number.to_bytes(32, "little"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    """An empty ledger's file."""
+    create_ledger(tmp_path / "ledger.sqlite", force="kent", now=NOW)
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path):
+    """An open, empty ledger."""
+    opened = Ledger(path, force="kent")
+    yield opened
+    opened.close()
+
+
+def left(ledger, *, domain=DOMAIN, period=1, now=NOW, limits=LIMITS):
+    """What is left, in nano-rho."""
+    return ledger.left(domain, limits, period, now).nano
+
+
+def reserve(ledger, number, rho, *, attempt=1, until=NOW + 60, now=NOW, period=1, domain=DOMAIN):
+    """Reserve for an attempt."""
+    ledger.reserve(
+        query(number), attempt, domain=domain, rho=Rho(rho), limits=LIMITS, period=period, until=until, now=now
+    )
+
+
+def commit(ledger, number, rho, *, attempt=1, period=1, now=NOW, domain=DOMAIN, chunks=(b"one", b"two")):
+    """Charge an attempt and keep its bytes."""
+
+    def make_receipt(position):
+        receipt = Receipt(
+            force="kent", query_hash=query(number), attempt=attempt, transcript_hash=query(7), analyst_key_id=query(8),
+            purpose="research", domain=domain, period=position.period, rho=Rho(rho), period_sum=position.period_sum,
+            lifetime_sum=position.lifetime_sum, number=position.number, previous=position.previous,
+            ciphertext_hash=query(9), plan=query(10), checkpoint=Checkpoint(),
+        )  # fmt: skip
+        envelope = sign(receipt, SIGNER)
+        return envelope, envelope_hash(envelope)
+
+    return ledger.commit(
+        query(number), attempt, domain=domain, rho=Rho(rho), limits=LIMITS, period=period, transcript_hash=query(7),
+        ciphertexts=list(chunks), expires=NOW + 1000, now=now, make_receipt=make_receipt,
+    )  # fmt: skip
+
+
+def envelope_hash(envelope):
+    """What the next receipt names."""
+    return Digest(hashlib.sha256(envelope.payload).digest())
+
+
+def receipt_of(contribution):
+    """The receipt in a contribution."""
+    return codec.decode(Receipt, contribution.receipt.payload)
+
+
+# Arithmetic
+
+
+def test_reservations_and_charges_come_off_once(ledger):
+    """A reservation is held, its commit turns it into a charge, and only what was charged is spent."""
+    assert left(ledger) == 100
+    reserve(ledger, 1, 30)
+    assert left(ledger) == 70
+    commit(ledger, 1, 30)
+    assert left(ledger) == 70
+    assert ledger.spent(DOMAIN) == Spent(1, Rho(30), Rho(30))
+
+
+def test_reserving_again_replaces_what_was_held(ledger):
+    """The same attempt holds one reservation, however often it is made ready; another attempt holds its own."""
+    reserve(ledger, 1, 30)
+    reserve(ledger, 1, 40)
+    assert left(ledger) == 60
+    reserve(ledger, 1, 40, attempt=2)
+    assert left(ledger) == 20
+
+
+def test_exactly_what_is_left_can_be_reserved_and_no_nano_more(ledger):
+    """The limit is inclusive; a refused reservation holds nothing."""
+    reserve(ledger, 1, 60)
+    with pytest.raises(Declined) as declined:
+        reserve(ledger, 2, 41)
+    assert declined.value.code == DeclineCode.BUDGET.words
+    assert left(ledger) == 40
+    reserve(ledger, 2, 40)
+    assert left(ledger) == 0
+
+
+def test_a_refused_renewal_drops_what_was_held(ledger):
+    """Renewing with more than is left is declined, and the attempt holds nothing then."""
+    reserve(ledger, 1, 60)
+    with pytest.raises(Declined):
+        reserve(ledger, 1, 101)
+    assert left(ledger) == 100
+
+
+def test_reservations_lapse(ledger):
+    """At the time that it was made until, a reservation holds nothing more, and before it holds all."""
+    reserve(ledger, 1, 30, until=NOW + 60)
+    assert left(ledger, now=NOW + 59) == 70
+    assert left(ledger, now=NOW + 60) == 100
+
+
+def test_releasing_a_query_frees_each_of_its_attempts_only(ledger):
+    """What other queries hold stays held."""
+    reserve(ledger, 1, 10)
+    reserve(ledger, 1, 10, attempt=2)
+    reserve(ledger, 2, 5)
+    ledger.release(query(1))
+    assert left(ledger) == 95
+
+
+def test_domains_have_budgets_of_their_own(ledger):
+    """Neither charge nor reservation of one domain comes off another."""
+    commit(ledger, 1, 60)
+    reserve(ledger, 2, 30)
+    assert left(ledger) == 10
+    assert left(ledger, domain="other") == 100
+    assert ledger.spent("other") == Spent(0, Rho(0), Rho(0))
+
+
+def test_a_new_period_renews_the_budget_until_the_lifetime_is_used_up(ledger):
+    """Each period allows 100, all of them together 250."""
+    for period in (1, 2):
+        commit(ledger, period, 100, period=period)
+        assert left(ledger, period=period) == 0
+    assert left(ledger, period=3) == 50
+    with pytest.raises(Declined) as declined:
+        commit(ledger, 3, 51, period=3)
+    assert declined.value.code == DeclineCode.BUDGET.words
+    commit(ledger, 3, 50, period=3)
+    assert left(ledger, period=4) == 0
+    assert ledger.spent(DOMAIN) == Spent(3, Rho(50), Rho(250))
+
+
+def test_a_period_never_goes_back(ledger):
+    """A clock that was set back does not reopen a period that was used up, and charges the newest."""
+    commit(ledger, 1, 100, period=5)
+    assert left(ledger, period=4) == 0
+    assert left(ledger, period=6) == 100
+    with pytest.raises(Declined):
+        commit(ledger, 2, 1, period=4)
+    commit(ledger, 2, 10, period=6)
+    assert receipt_of(commit(ledger, 3, 10, period=5)).period == 6
+    assert ledger.spent(DOMAIN) == Spent(6, Rho(20), Rho(120))
+
+
+def test_lowered_limits_leave_nothing_rather_than_less(ledger):
+    """An officer lowers the budget below what is spent: nothing is left, and nothing is owed."""
+    commit(ledger, 1, 80)
+    assert left(ledger, limits=Limits(Rho(50), Rho(250))) == 0
+
+
+# Commit
+
+
+def test_an_attempt_is_committed_once(ledger):
+    """A second commit of the same attempt is declined and charges nothing; another attempt is charged."""
+    commit(ledger, 1, 10)
+    with pytest.raises(Declined) as declined:
+        commit(ledger, 1, 10)
+    assert declined.value.code == DeclineCode.ROSTER.words
+    assert left(ledger) == 90
+    commit(ledger, 1, 10, attempt=2)
+    assert left(ledger) == 80
+
+
+def test_a_commit_over_budget_leaves_nothing_behind(ledger):
+    """Neither charge nor bytes nor entry of a declined commit stay."""
+    commit(ledger, 1, 95)
+    with pytest.raises(Declined):
+        commit(ledger, 2, 6)
+    assert ledger.sequence == 1
+    assert ledger.contribution(query(2), 1) is None
+    assert left(ledger) == 5
+
+
+def test_a_commit_whose_receipt_cannot_be_signed_leaves_nothing_behind(ledger, path):
+    """The signer fails in the middle of the transaction: nothing is charged, and the ledger is whole."""
+
+    def fails(position):
+        del position
+        raise Misconfigured("the key cannot be read")
+
+    with pytest.raises(Misconfigured):
+        ledger.commit(
+            query(1), 1, domain=DOMAIN, rho=Rho(10), limits=LIMITS, period=1, transcript_hash=query(7),
+            ciphertexts=[b"one"], expires=NOW + 1, now=NOW, make_receipt=fails,
+        )  # fmt: skip
+    assert (left(ledger), ledger.sequence, ledger.contribution(query(1), 1)) == (100, 0, None)
+    commit(ledger, 1, 10)
+    ledger.close()
+    Ledger(path, force="kent").close()
+
+
+def test_the_same_bytes_are_sent_again_after_a_restart(ledger, path):
+    """Receipt and ciphertexts come back from the file as they were committed, in their order."""
+    chunks = [os.urandom(5000) for _ in range(12)]
+    made = commit(ledger, 1, 10, chunks=chunks)
+    ledger.close()
+    again = Ledger(path, force="kent")
+    assert again.contribution(query(1), 1) == made
+    assert again.contribution(query(1), 1).ciphertexts == tuple(chunks)
+    assert again.contribution(query(1), 2) is None
+    again.close()
+
+
+def test_a_restart_keeps_charges_and_forgets_reservations(ledger, path):
+    """Without the ephemeral key that a restart loses there is no commit, so nothing needs to be held."""
+    commit(ledger, 1, 10)
+    reserve(ledger, 2, 30)
+    ledger.close()
+    again = Ledger(path, force="kent")
+    assert left(again) == 90
+    again.close()
+
+
+def test_expired_bytes_are_forgotten_and_charges_are_not(ledger, path):
+    """After expiry the ciphertexts are gone; charge, receipt and chain stay, and the attempt stays used."""
+    made = commit(ledger, 1, 10)
+    ledger.forget_expired(NOW + 999)
+    assert ledger.contribution(query(1), 1) == made
+    ledger.forget_expired(NOW + 1000)
+    kept = ledger.contribution(query(1), 1)
+    assert (kept.receipt, kept.ciphertexts) == (made.receipt, ())
+    assert left(ledger) == 90
+    with pytest.raises(Declined):
+        commit(ledger, 1, 10)
+    ledger.close()
+    again = Ledger(path, force="kent")
+    assert again.sequence == 1
+    again.close()
+
+
+def test_receipts_are_numbered_and_each_names_the_one_before(ledger):
+    """Numbers are consecutive over all domains, and each receipt carries its predecessor's hash and its sums."""
+    made = [
+        commit(ledger, number, 10, domain=domain)
+        for number, domain in enumerate([DOMAIN, "other", DOMAIN, "other"], start=1)
+    ]
+    receipts = [receipt_of(contribution) for contribution in made]
+    assert [receipt.number for receipt in receipts] == [1, 2, 3, 4]
+    hashes = [envelope_hash(contribution.receipt) for contribution in made]
+    assert [receipt.previous for receipt in receipts] == [NO_DIGEST, *hashes[:-1]]
+    assert [receipt.lifetime_sum.nano for receipt in receipts] == [10, 10, 20, 20]
+    assert ledger.sequence == 4
+
+
+def test_concurrent_commits_never_overspend(ledger):
+    """Sixteen threads that each want 10 of 100 at the same moment: ten are charged, six declined."""
+    start = Barrier(16)
+
+    def attempt(number):
+        start.wait()
+        try:
+            commit(ledger, number, 10)
+        except Declined:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        charged = sum(pool.map(attempt, range(16)))
+    assert charged == 10
+    assert ledger.spent(DOMAIN) == Spent(1, Rho(100), Rho(100))
+
+
+def test_concurrent_reservations_never_overspend(ledger):
+    """Sixteen threads reserve at the same moment what only ten can have."""
+    start = Barrier(16)
+
+    def attempt(number):
+        start.wait()
+        try:
+            reserve(ledger, number, 10)
+        except Declined:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        held = sum(pool.map(attempt, range(16)))
+    assert (held, left(ledger)) == (10, 0)
+
+
+def test_the_same_attempt_from_many_threads_is_charged_once(ledger):
+    """Eight threads commit the same attempt: one contribution is made."""
+    start = Barrier(8)
+
+    def attempt(_):
+        start.wait()
+        try:
+            commit(ledger, 1, 10)
+        except Declined:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(8))) == 1
+    assert left(ledger) == 90
+
+
+# The file
+
+
+def test_a_reader_looks_while_the_writer_writes(ledger, path):
+    """A read-only ledger opens beside the serving node, sees what is committed, and cannot write."""
+    commit(ledger, 1, 10)
+    reader = Ledger(path, force="kent", read_only=True)
+    assert left(reader) == 90
+    commit(ledger, 2, 10)
+    assert left(reader) == 80
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        commit(reader, 3, 10)
+    reader.close()
+    assert left(ledger) == 80
+
+
+def test_there_is_one_writer(ledger, path):
+    """A second node over the same file does not start, and does once the first has stopped."""
+    with pytest.raises(Misconfigured, match="in use"):
+        Ledger(path, force="kent")
+    ledger.close()
+    Ledger(path, force="kent").close()
+
+
+def altered(path, statement):
+    """Change a closed ledger's file behind its back."""
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("PRAGMA user_version = 2", "newer version"),
+        ("PRAGMA user_version = 0", "not a Cordon ledger"),
+        ("PRAGMA application_id = 1", "not a Cordon ledger"),
+        ("UPDATE identity SET force = 'essex'", "ledger of essex"),
+        ("DELETE FROM entry WHERE number = 1", "does not follow"),
+        ("UPDATE entry SET at = at + 1 WHERE number = 2", "does not follow"),
+        ("DELETE FROM entry WHERE number = 2", "altered"),
+        ("DELETE FROM charge WHERE number = 2", "altered"),
+        ("UPDATE charge SET rho = 0 WHERE number = 1", "altered"),
+        ("UPDATE charge SET period_sum = 10 WHERE number = 2", "altered"),
+        ("UPDATE charge SET domain = 'other' WHERE number = 2", "altered"),
+        ("DROP TABLE charge", "not a whole ledger"),
+    ],
+)
+def test_a_ledger_that_is_not_as_it_was_left_is_refused(ledger, path, statement, words):
+    """Newer, foreign or altered: the node does not start on it, read-only or not."""
+    commit(ledger, 1, 10)
+    commit(ledger, 2, 10)
+    ledger.close()
+    Ledger(path, force="kent").close()
+    altered(path, statement)
+    for read_only in (True, False):
+        with pytest.raises(Misconfigured, match=words):
+            Ledger(path, force="kent", read_only=read_only)
+
+
+def test_a_missing_ledger_is_not_made_up(path, tmp_path):
+    """A mistyped path does not hand out a fresh budget, and a ledger that exists is not created anew."""
+    with pytest.raises(Misconfigured, match="no ledger"):
+        Ledger(tmp_path / "leger.sqlite", force="kent")
+    assert not (tmp_path / "leger.sqlite").exists()
+    with pytest.raises(Misconfigured, match="exists already"):
+        create_ledger(path, force="kent", now=NOW)
+
+
+# Decisions and manifests
+
+
+def test_a_decision_is_kept_word_for_word(ledger, path):
+    """After a restart the same answer is given; it counts for its analyst, and is in the history with its charges."""
+    envelope = seal(QUERY, b"payload", SIGNER)
+    ledger.record_decision(
+        query(1), envelope, certificate=b"certificate", analyst="alice", answer=b"answer", outcome="ADMITTED",
+        code=DeclineCode.NOT_DECLINED, text="", now=NOW, expires=NOW + 60,
+    )  # fmt: skip
+    commit(ledger, 1, 10)
+    ledger.close()
+    again = Ledger(path, force="kent")
+    kept = again.decision(query(1))
+    assert (kept.envelope, kept.certificate, kept.answer, kept.outcome) == (
+        envelope, b"certificate", b"answer", "ADMITTED",
+    )  # fmt: skip
+    assert again.decision(query(2)) is None
+    assert [again.decisions_since("alice", NOW + late) for late in (0, 1)] == [1, 0]
+    assert again.decisions_since("bob", 0) == 0
+    (row,) = again.history()
+    assert (row.query_hash, row.analyst, row.charges) == (query(1), "alice", ((1, Rho(10)),))
+    again.close()
+
+
+def test_a_waiting_decision_is_listed_until_it_expires_or_is_replaced(ledger):
+    """Queries that wait for a person are found after a restart as long as they can still be answered."""
+    for number, outcome in [(1, "AWAITING_APPROVAL"), (2, "ADMITTED"), (3, "AWAITING_APPROVAL")]:
+        ledger.record_decision(
+            query(number), seal(QUERY, b"payload", SIGNER), certificate=b"", analyst="alice", answer=b"",
+            outcome=outcome, code=DeclineCode.NOT_DECLINED, text="", now=NOW, expires=NOW + 10 * number,
+        )  # fmt: skip
+    assert ledger.waiting(NOW) == [query(1), query(3)]
+    assert ledger.waiting(NOW + 10) == [query(3)]
+    assert ledger.waiting(NOW + 30) == []
+
+
+def test_a_manifest_never_goes_back(ledger, path):
+    """An older manifest, or another of the same version, is refused, also after a restart."""
+    ledger.accept_manifest(2, query(2), NOW)
+    ledger.accept_manifest(2, query(2), NOW)
+    ledger.close()
+    again = Ledger(path, force="kent")
+    with pytest.raises(Misconfigured, match="accepted version 2"):
+        again.accept_manifest(1, query(1), NOW)
+    with pytest.raises(Misconfigured, match="another manifest"):
+        again.accept_manifest(2, query(3), NOW)
+    again.accept_manifest(3, query(3), NOW)
+    again.close()
