@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from examples import PERSON_CONTRACT, person_contract, row_contract
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cordon.accounting import MARGIN
@@ -154,7 +154,7 @@ def test_every_share_is_wide_enough_at_every_roster(nano, forces, colluders, mea
     try:
         plan = planned(f"SELECT {measure} FROM persons", rho=Rho(nano) + MARGIN, forces=names, colluders=colluders)
     except QuestionRefused:
-        assume(nano < 1000)
+        assert nano < 1000, "only the smallest costs need so much noise"
         return
     (block,) = plan.blocks
     assert min(block.share(roster, colluders) for roster in range(1, forces + 1)) >= 4
