@@ -43,6 +43,11 @@ class Presence:
         if self._connections.get(connection.force) is connection:
             del self._connections[connection.force]
 
+    def close(self) -> None:
+        """End every connection in good order; nodes dial again."""
+        for connection in self._connections.values():
+            connection.queue.put_nowait(None)
+
     def offer(self, force: str, name: TaskName, task: Encoded) -> None:
         """Send a task to a force, if it is connected and has not been sent it on this connection."""
         connection = self._connections.get(force)

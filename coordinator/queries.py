@@ -7,6 +7,7 @@ turned into leaves, events and tasks. Nothing is sent or acknowledged before it 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +29,7 @@ from coordinator.rounds import Phase, Round
 from coordinator.store import THE_SUM, Store, StoredQuery, StoredRoster
 from cordon.catalogue import Catalogue
 from cordon.envelope import Envelope, Signer, key_id
-from cordon.errors import CordonError, Refused, Untrusted
+from cordon.errors import CordonError, Refused, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.manifest import Manifest
 from cordon.register.leaf import (
@@ -97,6 +98,7 @@ class Queries:
         self._settled_at = settled_at
         self._log = log
         self._changed: dict[Digest, asyncio.Event] = {}
+        self._stopping = False
         self._writing: set[asyncio.Task[None]] = set()
         self._live: dict[Digest, Live] = {}
         self._misfits: list[StoredQuery] = []
@@ -246,6 +248,8 @@ class Queries:
         """A query's events from the first to the last, as they become durable."""
         number = 0
         while True:
+            if self._stopping:
+                raise Unavailable("the coordinator is stopping; follow the query again")
             changed = self._changed.setdefault(query_hash, asyncio.Event())
             for event in self._store.events(query_hash, number):
                 yield event
@@ -253,6 +257,13 @@ class Queries:
                 if isinstance(event, messages.SumReady | messages.Ended):
                     return
             await changed.wait()
+
+    def stop(self) -> None:
+        """Let every follower go; nodes that now leave count as absent from nothing."""
+        self._stopping = True
+        self._settled_at = math.inf
+        for changed in self._changed.values():
+            changed.set()
 
     def completed(self, query_hash: Digest, caller: Identity) -> StoredQuery:
         """A completed query of the caller.

@@ -210,12 +210,15 @@ async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundL
     # Time stands still only by a fault, and a coordinator without time must not go on.
     clockwork.add_done_callback(lambda _: stopping.set())
     await stopping.wait()
+    fault = clockwork.exception() if clockwork.done() else None
+    clockwork.cancel()
+    queries.stop()
+    presence.close()
     await server.stop(STOP_SECONDS)
     store.close()
     log.info("coordinator stopped")
-    if clockwork.done():
-        clockwork.result()
-    clockwork.cancel()
+    if fault is not None:
+        raise fault.exceptions[0] if isinstance(fault, BaseExceptionGroup) else fault
 
 
 async def _run_clockwork(queries: Queries, store: Store, keep_days: int) -> None:
