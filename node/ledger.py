@@ -16,7 +16,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -169,17 +169,23 @@ class Ledger:
                 hint="if this force is new, create it with 'cordon node create-ledger'; else correct the path",
             )
         self._lock = threading.RLock()
-        self._guard = None if read_only else _claim(path)
         self._reserved: dict[tuple[Digest, int], tuple[str, Rho, int]] = {}
         mode = "ro" if read_only else "rw"
-        try:
-            self._connection = sqlite3.connect(
-                f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._check(path, force)
-        except (sqlite3.DatabaseError, Malformed) as error:
-            raise Misconfigured(f"{path} is not a whole ledger: {error}", hint=_DAMAGED) from None
+        with ExitStack() as opened:
+            self._guard = None if read_only else _claim(path)
+            if self._guard is not None:
+                opened.callback(os.close, self._guard)
+            try:
+                self._connection = sqlite3.connect(
+                    f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+                )
+                opened.callback(self._connection.close)
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._check(path, force)
+            except (sqlite3.DatabaseError, Malformed) as error:
+                raise Misconfigured(f"{path} is not a whole ledger: {error}", hint=_DAMAGED) from None
+            # Whole, and this force's: both stay open.
+            opened.pop_all()
 
     def close(self) -> None:
         """Close the file and let another process open it."""

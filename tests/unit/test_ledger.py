@@ -353,6 +353,13 @@ def test_there_is_one_writer(ledger, path):
     Ledger(path, force="kent").close()
 
 
+def test_a_ledger_that_is_refused_is_let_go(path):
+    """Opening a ledger as another force's fails and leaves it free for its own."""
+    with pytest.raises(Misconfigured, match="ledger of kent"):
+        Ledger(path, force="essex")
+    Ledger(path, force="kent").close()
+
+
 def altered(path, statement):
     """Change a closed ledger's file behind its back."""
     connection = sqlite3.connect(path)
