@@ -16,16 +16,16 @@ def cpu_seconds(pid: int) -> float:
 
 def proportional_megabytes(pid: int) -> float:
     """Pss: memory of a process, shared pages divided among those that share them."""
-    return _kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") / 1000
+    return _bytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") / 1e6
 
 
 def resident_megabytes(pid: int) -> float:
     """Rss: all pages of a process that are in memory."""
-    return _kilobytes(Path(f"/proc/{pid}/status"), "VmRSS:") / 1000
+    return _bytes(Path(f"/proc/{pid}/status"), "VmRSS:") / 1e6
 
 
-def _kilobytes(path: Path, name: str) -> int:
+def _bytes(path: Path, name: str) -> int:
     for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith(name):
-            return int(line.split()[1])
+            return 1024 * int(line.split()[1])
     raise ValueError(f"{path} has no {name}")

@@ -151,7 +151,7 @@ class _Loads(Protocol):
 
 def _coefficients(ciphertext: seal.Ciphertext, moduli: int, slots: int) -> Polynomials:
     count = POLYNOMIALS * moduli * slots
-    flat = np.fromiter((ciphertext[at] for at in range(count)), dtype=np.uint64, count=count)
+    flat = np.fromiter(map(ciphertext.__getitem__, range(count)), dtype=np.uint64, count=count)
     return flat.reshape(POLYNOMIALS, moduli, slots)
 
 
