@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cordon.accounting import epsilon
-from cordon.analyst.compose import INTERVAL_95
-from cordon.contract import FORCE, Category, Contract, Number
+from cordon.analyst.compose import INTERVAL_95, size_of_one
+from cordon.contract import FORCE, Category, Contract
 from cordon.manifest import Manifest
-from cordon.query.model import MeasureKind
 from cordon.query.plan import Block, Plan
 from cordon.query.sql import Statement
 from cordon.units import Rho
@@ -188,10 +187,7 @@ def costs(rho: Rho, attempts_charged: int, roster: int, manifest: Manifest) -> C
 
 def estimate(cell: int, block: Block, contract: Contract, *, roster: int, colluders: int) -> Estimate:
     """One opened cell in its measure's own unit, with its 95 % half-width."""
-    per_unit = 1.0
-    if block.measure.kind is MeasureKind.SUM:
-        column = contract.column(block.measure.column)
-        per_unit = float(column.resolution) if isinstance(column, Number) else 1.0
+    per_unit = size_of_one(block, contract)
     return Estimate(cell / block.scale * per_unit, INTERVAL_95 * block.sigma(roster, colluders) * per_unit)
 
 

@@ -14,7 +14,14 @@ from rich.table import Table
 
 from cordon.accounting import MARGIN
 from cordon.analyst.client import Client, OnEvent
-from cordon.analyst.compose import INTERVAL_95, Cost, cost_of_epsilon, cost_of_half_width, plan_question
+from cordon.analyst.compose import (
+    INTERVAL_95,
+    Cost,
+    cost_of_epsilon,
+    cost_of_half_width,
+    plan_question,
+    size_of_one,
+)
 from cordon.analyst.federation import Federation
 from cordon.analyst.profile import read_profile
 from cordon.analyst.render import Format, print_answer
@@ -236,7 +243,7 @@ def _facts(plan: Plan, cost: Cost, contract: Contract, federation: Federation) -
     for block in plan.blocks:
         measure = block.measure
         column = contract.column(measure.column) if measure.kind is MeasureKind.SUM else None
-        per_unit = float(column.resolution) if isinstance(column, Number) else 1.0
+        per_unit = size_of_one(block, contract)
         unit = f" {column.unit}" if isinstance(column, Number) else ""
         name = (
             f"SUM({measure.column})"

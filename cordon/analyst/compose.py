@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cordon.accounting import MARGIN, rho_for_epsilon
-from cordon.contract import Contract
+from cordon.contract import Contract, Number
 from cordon.envelope import QUERY, Envelope, Signer, commitment
 from cordon.errors import QuestionRefused
 from cordon.manifest import Manifest
 from cordon.query.model import Query, Question, SealedSeed, Terms
-from cordon.query.plan import Plan, make_plan, split_evenly
+from cordon.query.plan import Block, Plan, make_plan, split_evenly
 from cordon.sealing.bfv import Opener
 from cordon.sealing.seed import SEED_BYTES, seal_context, seal_seed, seed_hash
 from cordon.units import Digest, Rho
@@ -109,6 +109,12 @@ def cost_of_half_width(
     return _cost(Rho(most), manifest, attempts)
 
 
+def size_of_one(block: Block, contract: Contract) -> float:
+    """How much one of a block's integers is in the measure's own unit, e.g. 0.01 for a sum of pence in GBP."""
+    column = contract.column(block.measure.column) if block.measure.column else None
+    return float(column.resolution) if isinstance(column, Number) else 1.0
+
+
 def compose(
     question: Question,
     cost: Cost,
@@ -176,7 +182,9 @@ def _cost(rho: Rho, manifest: Manifest, attempts: int | None) -> Cost:
 def _half_width(rho: Rho, question: Question, contract: Contract, manifest: Manifest) -> float:
     plan = plan_question(question, rho, contract, manifest)
     roster = len(question.forces)
-    return max(INTERVAL_95 * block.sigma(roster, manifest.colluders) for block in plan.blocks)
+    return max(
+        INTERVAL_95 * block.sigma(roster, manifest.colluders) * size_of_one(block, contract) for block in plan.blocks
+    )
 
 
 def _sealed(
