@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
@@ -21,20 +21,18 @@ from coordinator.admission import (
     check_receipt,
     check_submission,
     restored,
-    transcript_of,
 )
 from coordinator.combine import RunningSum
 from coordinator.presence import Presence
+from coordinator.record import Live, Recorder
 from coordinator.rounds import Phase, Round
-from coordinator.store import THE_SUM, Store, StoredQuery, StoredRoster
+from coordinator.store import Store, StoredQuery
 from cordon.catalogue import Catalogue
 from cordon.envelope import Envelope, Signer, key_id
 from cordon.errors import CordonError, Refused, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.manifest import Manifest
 from cordon.register.leaf import (
-    AttemptFailed,
-    Completed,
     Decision,
     DeclineCode,
     EndReason,
@@ -42,31 +40,16 @@ from cordon.register.leaf import (
     QuerySubmitted,
     Receipt,
     Rejected,
-    RosterFixed,
 )
-from cordon.sealing.ciphertext import chunks_digest, packed_size
+from cordon.sealing.ciphertext import packed_size
 from cordon.units import Digest, tagged_digest
 from cordon.wire import codec, messages
 from cordon.wire.channel import Encoded
 from cordon.wire.messages import NodeAnswer, Ready, Submission, Task
-from cordon.wire.signed import open_signed, payload_hash, peek, sign
+from cordon.wire.signed import open_signed, peek, sign
 
 MOST_QUERIES_AN_HOUR = 2000
 """Of one analyst, whatever becomes of them: each leaves leaves and rows for ever."""
-
-
-@dataclass(eq=False)
-class Live:
-    """An open query in memory; the store has the same, and outlives it."""
-
-    known: Known
-    state: Round
-    total: RunningSum | None = None
-    shown: Round = field(default_factory=Round)
-    """The newest state that is durable: what others may be told of."""
-    offered: tuple[Phase, int] | None = None
-    """Phase and attempt whose tasks have been offered to every force."""
-    encoded: dict[tuple[Phase, int], Encoded] = field(default_factory=dict)
 
 
 class Queries:
@@ -97,6 +80,7 @@ class Queries:
         self._clock = clock
         self._settled_at = settled_at
         self._log = log
+        self._recorder = Recorder(store, manifest, signer, clock, log)
         self._changed: dict[Digest, asyncio.Event] = {}
         self._stopping = False
         self._writing: set[asyncio.Task[None]] = set()
@@ -386,7 +370,7 @@ class Queries:
         before = live.state
         live.state, happenings = rounds.step(live.known.rules, live.state, given)
         for happening in happenings:
-            self._record(live, happening)
+            self._recorder.record(live, happening)
         return live.state != before
 
     def _due(self, live: Live) -> rounds.Input | None:
@@ -395,66 +379,6 @@ class Queries:
         # After a restart nobody is presumed absent until the nodes have had time to come back.
         present = self._presence.forces if now >= self._settled_at else frozenset(rules.forces)
         return rounds.due(rules, live.state, present, self._store.cooling(now), now)
-
-    def _record(self, live: Live, happening: rounds.Happening) -> None:
-        query_hash = live.known.query_hash
-        if isinstance(happening, rounds.ForcesAbsent):
-            for force in happening.forces:
-                self._store.add_event(query_hash, messages.Absent(force, happening.attempt))
-        elif isinstance(happening, rounds.RosterMade):
-            self._record_roster(live, happening)
-        elif isinstance(happening, rounds.AttemptOver):
-            self._record_failure(live, happening)
-        elif isinstance(happening, rounds.AllContributed):
-            self._record_sum(live, happening.attempt)
-        else:
-            ended = sign(QueryEnded(query_hash, happening.reason), self._signer)
-            self._store.append_leaf(ended)
-            self._store.add_event(query_hash, messages.Ended(ended))
-            self._log.info("ended", query=query_hash.hex()[:12], reason=happening.reason.name)
-
-    def _record_roster(self, live: Live, made: rounds.RosterMade) -> None:
-        known = live.known
-        notes = self._store.ready(known.query_hash, made.attempt, made.forces)
-        transcript = transcript_of(known, made.attempt, made.forces, notes, self._manifest)
-        hashes = tuple(payload_hash(note) for note in notes)
-        fixed = sign(RosterFixed(known.query_hash, made.attempt, made.forces, hashes, transcript), self._signer)
-        self._store.append_leaf(fixed)
-        self._store.put_roster(known.query_hash, made.attempt, StoredRoster(transcript, made.forces))
-        self._store.add_event(known.query_hash, messages.RosterKnown(fixed, notes))
-        live.total = RunningSum(known.plan.parameters, known.plan.ciphertexts)
-        self._log.info("roster fixed", query=known.query_hash.hex()[:12], attempt=made.attempt, forces=len(made.forces))
-
-    def _record_failure(self, live: Live, over: rounds.AttemptOver) -> None:
-        query_hash = live.known.query_hash
-        failed = sign(AttemptFailed(query_hash, over.attempt, over.missing), self._signer)
-        self._store.append_leaf(failed)
-        self._store.add_event(query_hash, messages.AttemptLost(failed))
-        self._store.cool_down(over.missing, self._clock() + self._manifest.timing.cooldown_seconds)
-        live.total = None
-        self._log.warning("attempt failed", query=query_hash.hex()[:12], attempt=over.attempt)
-
-    def _record_sum(self, live: Live, attempt: int) -> None:
-        query_hash = live.known.query_hash
-        roster = self._store.roster(query_hash, attempt)
-        if live.total is None or roster is None:
-            raise AssertionError("a completed attempt has a roster and a sum")
-        chunks = live.total.packed()
-        receipts = [self._store.receipt(query_hash, attempt, force) for force in roster.forces]
-        completed = sign(
-            Completed(
-                query_hash=query_hash,
-                attempt=attempt,
-                transcript_hash=roster.transcript,
-                sum_hash=chunks_digest(chunks),
-                receipt_hashes=tuple(payload_hash(receipt) for receipt in receipts if receipt is not None),
-            ),
-            self._signer,
-        )
-        self._store.put_ciphertexts(query_hash, attempt, THE_SUM, chunks)
-        self._store.append_leaf(completed)
-        self._store.add_event(query_hash, messages.SumReady(completed))
-        self._log.info("completed", query=query_hash.hex()[:12], attempt=attempt, forces=len(roster.forces))
 
     # After the transaction
 
