@@ -266,10 +266,15 @@ def open_manifest_with(envelope: Envelope, governance_keys: tuple[str, ...]) -> 
         governance_keys: Ed25519 public keys in hexadecimal.
 
     Raises:
+        Misconfigured: one of the keys is none.
         Malformed: not a manifest.
         Untrusted: too few signatures, or a wrong one.
     """
-    return open_manifest(envelope, trusted=_keyring(governance_keys), threshold=len(governance_keys) // 2 + 1)
+    try:
+        trusted = _keyring(governance_keys)
+    except ValueError:
+        raise Misconfigured("a trusted governance key is not 64 hexadecimal digits of an Ed25519 key") from None
+    return open_manifest(envelope, trusted=trusted, threshold=len(governance_keys) // 2 + 1)
 
 
 def read_manifest(path: Path, governance_keys: tuple[str, ...]) -> tuple[Manifest, Envelope]:
