@@ -142,9 +142,15 @@ class Workspace:
 
         Raises:
             Untrusted: an older one, or another one of the same version: replaced keys must not count again.
+            Misconfigured: what was remembered is damaged.
         """
         path = self._path / _MANIFEST
-        known = path.read_text(encoding="utf-8").split() if path.is_file() else ["0", ""]
+        known = path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else ["0", ""]
+        if len(known) != 2 or not known[0].isdecimal():
+            raise Misconfigured(
+                f"{path} is damaged: it held the highest manifest version ever seen",
+                hint="compare the coordinator's manifest with governance's, then remove the file",
+            )
         if (version, digest.hex()) == (int(known[0]), known[1]):
             return
         if version <= int(known[0]):
@@ -153,8 +159,12 @@ class Workspace:
                 hint="ask governance which one holds",
             )
         building = self._path / f"{_MANIFEST}.{os.getpid()}"
-        building.write_text(f"{version} {digest.hex()}", encoding="utf-8")
+        with building.open("w", encoding="utf-8") as file:
+            file.write(f"{version} {digest.hex()}")
+            file.flush()
+            os.fsync(file.fileno())
         building.replace(path)
+        sync_folder(self._path)
 
     def keep_catalogue(self, encoded: bytes) -> None:
         """Remember the newest catalogue, so that `explain` need not ask anybody."""

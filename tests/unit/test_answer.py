@@ -361,6 +361,14 @@ def test_a_manifest_never_goes_back(workspace):
         Workspace(workspace._path).accept_manifest(2, FIRST_SUM)
 
 
+@pytest.mark.parametrize("content", [b"", b"2", b"x y", b"2 a b", b"\xff \xff"])
+def test_a_damaged_memory_of_the_manifest_is_not_an_empty_one(workspace, content):
+    """What a crash or a hand has spoilt is named, and no older manifest is taken for it."""
+    (workspace._path / "manifest").write_bytes(content)
+    with pytest.raises(Misconfigured, match="is damaged"):
+        workspace.accept_manifest(1, FIRST_SUM)
+
+
 def test_a_workspace_that_others_can_read_is_refused(tmp_path):
     """Keys are not written where others could take them."""
     (tmp_path / "open").mkdir(mode=0o755)
