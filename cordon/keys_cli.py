@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cordon.envelope import MANIFEST, Envelope, KeySigner, from_json, seal, to_json
-from cordon.errors import Misconfigured, Untrusted
+from cordon.errors import Malformed, Misconfigured, Untrusted
 from cordon.identity import Identity, Role, certify, new_authority, read_request, request_certificate
 from cordon.keyfile import (
     read_authority_key,
@@ -131,7 +131,7 @@ def sign_manifest(
     if strangers:
         raise Untrusted("one of these keys is not a governance key of this manifest")
     if out.exists():
-        before = from_json(out.read_text(encoding="utf-8"))
+        before = _read_envelope(out)
         if before.payload != payload:
             raise Misconfigured(f"{out} is another manifest than {toml}", hint="remove it, or name another file")
         signatures = {s.key_id: s for s in (*before.signatures, *made.signatures)}
@@ -177,6 +177,15 @@ def show(path: Annotated[Path, typer.Argument(help="A private key or a certifica
         return
     kind = "Ed25519 key to sign with" if isinstance(key, Ed25519PrivateKey) else "X25519 key to seal to"
     typer.echo(f"{kind}, public {key.public_key().public_bytes_raw().hex()}")
+
+
+def _read_envelope(path: Path) -> Envelope:
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, Malformed) as error:
+        raise Misconfigured(
+            f"{path} is not a signed manifest: {error}", hint="remove it, or name another file"
+        ) from None
 
 
 def _described(certificate: x509.Certificate) -> str:

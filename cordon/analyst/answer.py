@@ -56,7 +56,7 @@ class Participation:
         for declining in self.declined:
             if declining.force == force:
                 return f"declined: {declining.code}"
-        return "did not answer"
+        return "lost on the way" if force in self.lost else "did not answer"
 
 
 @dataclass(frozen=True, slots=True)

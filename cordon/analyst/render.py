@@ -139,4 +139,4 @@ def _names(forces: list[str]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}".replace("-0", "0") if abs(value) < 0.5 else f"{value:,.0f}"
+    return f"{value:,.0f}".removeprefix("-") if abs(value) <= 0.5 else f"{value:,.0f}"
