@@ -8,6 +8,7 @@ a test moves, nothing runs beside anything else, and a test may stand in for a p
 from __future__ import annotations
 
 import asyncio
+import atexit
 import shutil
 import tempfile
 import time
@@ -286,14 +287,15 @@ class Members:
 
 
 _templates: dict[str, Layout] = {}
-_folder = tempfile.TemporaryDirectory(prefix="cordon-members-")
+_folder = Path(tempfile.mkdtemp(prefix="cordon-members-"))
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 
 def _copied(root: Path, design: Design, analysts: tuple[str, ...], persons: int) -> Layout:
     """A laid-out federation; the first of its kind is made, the others are copies of it."""
     name = f"{design}{analysts}{persons}"
     if name not in _templates:
-        _templates[name] = _made(Path(_folder.name) / str(len(_templates)), design, analysts, persons)
+        _templates[name] = _made(_folder / str(len(_templates)), design, analysts, persons)
     template = _templates[name]
     shutil.copytree(template.root, root)
     return Layout(root, design, template.governance_keys)
