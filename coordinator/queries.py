@@ -348,7 +348,7 @@ class Queries:
         if ready is not None and answer.ready is not None:
             given = rounds.BecameReady(ready.force, ready.attempt, rounds.Note(ready.serial, float(ready.expires)))
             if self._move(live, given):
-                self._store.put_ready(live.known.query_hash, ready.attempt, ready.force, answer.ready)
+                self._store.put_ready(ready, answer.ready)
         self._advance(live)
 
     def _decided(self, decision: Decision) -> rounds.Decided:

@@ -23,7 +23,6 @@ from cordon.errors import CordonError, Misconfigured, Unavailable
 from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import Event, Ready
-from cordon.wire.signed import peek
 
 APPLICATION_ID = 0x434F5243
 MIGRATIONS = (
@@ -41,7 +40,7 @@ MIGRATIONS = (
     );
     CREATE TABLE ready (
         query_hash BLOB NOT NULL, attempt INTEGER NOT NULL, force TEXT NOT NULL, envelope BLOB NOT NULL,
-        PRIMARY KEY (query_hash, attempt, force)
+        ephemeral_key BLOB NOT NULL, PRIMARY KEY (query_hash, attempt, force)
     );
     CREATE TABLE roster (
         query_hash BLOB NOT NULL, attempt INTEGER NOT NULL, transcript_hash BLOB NOT NULL, forces TEXT NOT NULL,
@@ -280,11 +279,11 @@ class Store:
         cursor = self._connection.execute("INSERT OR IGNORE INTO said VALUES (?)", (name,))
         return cursor.rowcount == 1
 
-    def put_ready(self, query_hash: Digest, attempt: int, force: str, envelope: Envelope) -> None:
+    def put_ready(self, ready: Ready, envelope: Envelope) -> None:
         """Store a force's newest Ready note for an attempt."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO ready VALUES (?, ?, ?, ?)",
-            (query_hash, attempt, force, codec.encode_envelope(envelope)),
+            "INSERT OR REPLACE INTO ready VALUES (?, ?, ?, ?, ?)",
+            (ready.query_hash, ready.attempt, ready.force, codec.encode_envelope(envelope), ready.ephemeral_key),
         )
 
     def ready(self, query_hash: Digest, attempt: int, forces: tuple[str, ...]) -> tuple[Envelope, ...]:
@@ -295,11 +294,8 @@ class Store:
 
     def ephemeral_keys(self, query_hash: Digest, attempt: int, but: str) -> dict[str, bytes]:
         """Ephemeral keys of the forces that are ready for an attempt, but for one."""
-        rows = self._rows(
-            "SELECT force, envelope FROM ready WHERE query_hash = ? AND attempt = ? AND force <> ?",
-            query_hash, attempt, but,
-        )  # fmt: skip
-        return {force: peek(Ready, codec.decode_envelope(encoded)).ephemeral_key for force, encoded in rows}
+        statement = "SELECT force, ephemeral_key FROM ready WHERE query_hash = ? AND attempt = ? AND force <> ?"
+        return dict(self._rows(statement, query_hash, attempt, but))
 
     def put_roster(self, query_hash: Digest, attempt: int, roster: StoredRoster) -> None:
         """Store a fixed roster."""

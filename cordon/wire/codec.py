@@ -134,8 +134,8 @@ def _message(model: Any, kind: Any) -> Message:
 
 
 def _put(message: Message, name: str, value: Any, hint: Any) -> None:
-    if typing.get_origin(hint) is tuple:
-        member = typing.get_args(hint)[0]
+    member = _member(hint)
+    if member is not None:
         getattr(message, name).extend([_plain(item, member) for item in value])
     elif _is_message(hint):
         getattr(message, name).CopyFrom(_message(value, hint))
@@ -169,8 +169,8 @@ def _chosen(kind: Any, message: Message) -> Any:
 
 
 def _get(message: Message, name: str, hint: Any) -> Any:
-    if typing.get_origin(hint) is tuple:
-        member = typing.get_args(hint)[0]
+    member = _member(hint)
+    if member is not None:
         return tuple(_read(item, member) for item in getattr(message, name))
     bare = _present(hint)
     if (bare is not hint or _is_message(bare)) and not message.HasField(name):
@@ -183,7 +183,7 @@ def _get(message: Message, name: str, hint: Any) -> Any:
 def _read(value: Any, hint: Any) -> Any:
     if _is_message(hint):
         return _model(hint, value)
-    if isinstance(hint, type) and issubclass(hint, IntEnum):
+    if _is_enum(hint):
         try:
             return hint(value)
         except ValueError:
@@ -194,6 +194,11 @@ def _read(value: Any, hint: Any) -> Any:
         raise Malformed(str(error)) from None
 
 
+@cache
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, IntEnum)
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -201,8 +206,15 @@ def _same(value: Any) -> Any:
 _CONVERT: dict[Any, Callable[[Any], Any]] = {Rho: Rho, Digest: Digest}
 
 
+@cache
 def _is_message(hint: Any) -> bool:
     return hint in _UNIONS or (dataclasses.is_dataclass(hint) and hint is not Rho)
+
+
+@cache
+def _member(hint: Any) -> Any | None:
+    """`X` for the hint `tuple[X, ...]`, else None."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
 
 
 @cache
