@@ -165,8 +165,11 @@ class Story:
         print_answer(answer, Format.TABLE, self._out, self._out)
         self._say(
             f"The first attempt could not be read without {victim} and was charged; "
-            f"the second, among the others, took until {seconds:.1f} s."
+            f"the second, among the others, took until {seconds:.1f} s. {victim} is started again."
         )
+        self._federation.start_nodes(victim)
+        with self._progress.status(f"{victim} dials out"):
+            self._federation.wait_connected()
 
     def _budget(self) -> None:
         self._title("5. A budget that holds (synthetic persons; each force allows epsilon 1 a year)", PERSONS)
