@@ -22,9 +22,12 @@ from cordon.errors import Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
 from cordon.manifest import Manifest, read_manifest
+from cordon.register.leaf import Receipt
+from cordon.units import Digest
 from cordon.wire import messages, services
 from cordon.wire.channel import Encoded, Handler, Server
 from cordon.wire.messages import Accepted, CatalogueReply, ContributionHead, Event, QueryName, SumPart
+from cordon.wire.signed import peek
 
 TICK_SECONDS = 0.2
 SETTLE_SECONDS = 5.0
@@ -50,7 +53,7 @@ class Coordinator:
         self._store = store
         self._manifest, self._manifest_envelope = manifest
         self._catalogue = catalogue
-        self._receiving: set[str] = set()
+        self._receiving: set[tuple[str, Digest, int]] = set()
 
     @property
     def handlers(self) -> dict[services.Method, Handler]:
@@ -93,20 +96,22 @@ class Coordinator:
         head = await anext(parts, None)
         if not isinstance(head, ContributionHead):
             raise Malformed("a contribution begins with its head")
-        # No more is held in memory than the plan of a query on whose roster the caller is, once at a time.
+        # No more is held in memory than the plan of each roster that the caller is on, once at a time.
         count, size = self._queries.expected(head.receipt, caller)
         if head.ciphertexts != count:
             raise Malformed("a contribution has as many ciphertexts as the plan")
-        if caller.name in self._receiving:
-            raise Unavailable(f"a contribution of {caller.name} is being received already")
-        self._receiving.add(caller.name)
+        claimed = peek(Receipt, head.receipt)
+        name = (caller.name, claimed.query_hash, claimed.attempt)
+        if name in self._receiving:
+            raise Unavailable(f"this contribution of {caller.name} is being received already")
+        self._receiving.add(name)
         try:
             async with asyncio.timeout(RECEIVE_SECONDS):
                 chunks = await _received(parts, count, size)
         except TimeoutError:
             raise Unavailable("the contribution did not arrive in time") from None
         finally:
-            self._receiving.discard(caller.name)
+            self._receiving.discard(name)
         await self._queries.contribute(head.receipt, chunks, caller)
         return Accepted()
 
