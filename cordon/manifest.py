@@ -84,6 +84,10 @@ class Timing(_Model):
     contribute_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     """How long a force on a roster has to contribute, before it counts as lost."""
 
+    freshness_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
+    """How old the newest checkpoint that a force has accepted may be, and how long a receipt may wait to
+    be shown in the register, before the force answers nothing more."""
+
     clock_tolerance_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
     cooldown_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
     """How long a force that failed a roster is left out of new ones."""
@@ -119,6 +123,17 @@ class ListedContract(_Model):
     sha256: _Sha256
 
 
+class Register(_Model):
+    """Which register the federation's leaves stand in."""
+
+    origin: Annotated[str, Field(pattern=r"^[^\s+]{1,100}$")]
+    """Name of the register, in every checkpoint."""
+
+    replaces_size: Annotated[int, Field(ge=0)] = 0
+    replaces_root: _Sha256 | None = None
+    """Last checkpoint that members hold of the register before, where that was lost."""
+
+
 class Manifest(_Model):
     """A verified federation manifest."""
 
@@ -140,6 +155,9 @@ class Manifest(_Model):
 
     limits: Limits
     timing: Timing = Timing()
+    register_: Annotated[Register | None, Field(alias="register")] = None
+    """Where not given, the register is named after the federation and replaces none."""
+
     forces: Annotated[tuple[Force, ...], Field(alias="force", min_length=1)]
     purposes: Annotated[tuple[Purpose, ...], Field(alias="purpose", min_length=1)]
     contracts: Annotated[tuple[ListedContract, ...], Field(alias="contract", min_length=1)]
@@ -165,6 +183,18 @@ class Manifest(_Model):
     def colluders(self) -> int:
         """Tolerated colluding forces c."""
         return self.tolerated_colluders or max(1, len(self.forces) // 3)
+
+    @property
+    def origin(self) -> str:
+        """Name of the register."""
+        if self.register_ is not None:
+            return self.register_.origin
+        return "cordon/" + re.sub(r"[^a-z0-9]+", "-", self.federation.lower()).strip("-")
+
+    @property
+    def coordinator_public(self) -> Ed25519PublicKey:
+        """The key that signs leaves and checkpoints."""
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.coordinator_key))
 
     @property
     def smallest_roster(self) -> int:

@@ -66,6 +66,15 @@ class EndReason(IntEnum):
     MANIFEST_CHANGED = 4
 
 
+class Ground(IntEnum):
+    """Why the opened payload of a leaf was erased; the leaf itself stays."""
+
+    COURT_ORDER = 1
+    RIGHT_TO_ERASURE = 2
+    SUBMITTED_IN_ERROR = 3
+    OPERATIONAL_SECURITY = 4
+
+
 @dataclass(frozen=True, slots=True)
 class QuerySubmitted:
     """A query was submitted; signed by the coordinator."""
@@ -161,6 +170,50 @@ class Rejected:
     query_hash: Digest
     attempt: int
     sum_hash: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestAdopted:
+    """This manifest is in force from here on; signed by the coordinator."""
+
+    version: int
+    manifest_hash: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatement:
+    """What one budget domain of a force may spend from its next receipt on; signed by the force."""
+
+    force: str
+    number: int
+    previous: Digest
+    domain: str
+    period_limit: Rho
+    lifetime_limit: Rho
+    analyst_limit: Rho
+    purpose_limit: Rho
+    query_limit: Rho
+    failed_limit: Rho
+    after_receipt: int
+    stated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The opened payload of a leaf was erased; signed by a governance key."""
+
+    leaf_index: int
+    ground: Ground
+    erased_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedAnswer:
+    """The analyst has published the answer; signed by the analyst."""
+
+    query_hash: Digest
+    attempt: int
+    answer_commitment: Digest
 
 
 def text_commitment(salt: bytes, text: str) -> Digest:

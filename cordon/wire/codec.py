@@ -23,11 +23,11 @@ from cordon.errors import Malformed, Unsupported
 from cordon.query.model import Predicate
 from cordon.units import Digest, Rho
 from cordon.wire import messages
-from cordon.wire.v1 import analysis_pb2, audit_pb2, envelope_pb2, federation_pb2, query_pb2
+from cordon.wire.v1 import analysis_pb2, audit_pb2, envelope_pb2, federation_pb2, query_pb2, register_pb2
 
 Model = TypeVar("Model")
 
-_MODULES = (envelope_pb2, query_pb2, audit_pb2, federation_pb2, analysis_pb2)
+_MODULES = (envelope_pb2, query_pb2, audit_pb2, federation_pb2, analysis_pb2, register_pb2)
 _MESSAGES: dict[str, type[Message]] = {
     name: getattr(module, name) for module in _MODULES for name in module.DESCRIPTOR.message_types_by_name
 }

@@ -7,6 +7,7 @@ analysis.proto. Times are whole seconds since 1970-01-01 UTC, and order nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from cordon.envelope import Envelope
 from cordon.errors import Malformed
@@ -82,8 +83,7 @@ class Text:
 
     def __post_init__(self) -> None:
         _has_length("salt", self.salt, 32)
-        if len(self.text) > MOST_TEXT or not self.text.isprintable():
-            raise Malformed(f"a decision's text has at most {MOST_TEXT} printable characters")
+        _is_text(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,16 @@ class Prepare:
 
     query_hash: Digest
     attempt: int
+    failures: tuple[Envelope, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """Shows that one size of the register is the beginning of another."""
+
+    old_size: int
+    new_size: int
+    hashes: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,7 @@ class Fixed:
     attempt: int
     roster: tuple[Envelope, ...]
     public_key: bytes
+    consistency: tuple[Consistency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +129,37 @@ class Closed:
     """The query has ended; reservations for it may go."""
 
     query_hash: Digest
+    failures: tuple[Envelope, ...] = ()
 
 
-Task = Decide | Prepare | Fixed | Closed
+@dataclass(frozen=True, slots=True)
+class VouchFor:
+    """Vouch for forces that have just started, by their challenges."""
+
+    challenges: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Signed Vouches that hold the force's challenge."""
+
+    vouches: tuple[Envelope, ...]
+
+
+Task = Decide | Prepare | Fixed | Closed | VouchFor | Vouched
+
+
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """After these challenges were made, this was the newest checkpoint accepted; signed by the force."""
+
+    force: str
+    challenges: tuple[bytes, ...]
+    checkpoint: Checkpoint
+
+    def __post_init__(self) -> None:
+        for challenge in self.challenges:
+            _has_length("challenge", challenge, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +284,41 @@ class Ended:
     """The signed QueryEnded."""
 
     ended: Envelope
+
+
+class Verdict(IntEnum):
+    """What an officer decides about a query that waits."""
+
+    APPROVE = 1
+    DECLINE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An officer's verdict on one query at one force; signed by the officer, and kept at the force."""
+
+    query_hash: Digest
+    force: str
+    verdict: Verdict
+    text: str
+    decided_at: int
+
+    def __post_init__(self) -> None:
+        _is_text(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A force's node is paused, or goes on; signed by an officer or the force, and kept at the force."""
+
+    force: str
+    paused: bool
+    at: int
+
+
+def _is_text(text: str) -> None:
+    if len(text) > MOST_TEXT or not text.isprintable():
+        raise Malformed(f"a decision's text has at most {MOST_TEXT} printable characters")
 
 
 def _has_length(what: str, value: bytes, length: int) -> None:

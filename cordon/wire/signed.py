@@ -14,8 +14,12 @@ from cordon.errors import Untrusted
 from cordon.query.model import Query, Question
 from cordon.register.leaf import (
     AttemptFailed,
+    BudgetStatement,
     Completed,
     Decision,
+    Erasure,
+    ManifestAdopted,
+    PublishedAnswer,
     QueryEnded,
     QuerySubmitted,
     Receipt,
@@ -24,7 +28,7 @@ from cordon.register.leaf import (
 )
 from cordon.units import Digest, tagged_digest
 from cordon.wire import codec
-from cordon.wire.messages import Hello, Ready
+from cordon.wire.messages import Approval, Hello, Pause, Ready, Vouch
 
 Model = TypeVar("Model")
 
@@ -40,6 +44,13 @@ PAYLOAD_TYPES: dict[type, str] = {
     Completed: kinds.COMPLETED,
     QueryEnded: kinds.QUERY_ENDED,
     Rejected: kinds.REJECTED,
+    ManifestAdopted: kinds.MANIFEST_ADOPTED,
+    BudgetStatement: kinds.BUDGET_STATEMENT,
+    Erasure: kinds.ERASURE,
+    PublishedAnswer: kinds.PUBLISHED_ANSWER,
+    Vouch: kinds.VOUCH,
+    Approval: kinds.APPROVAL,
+    Pause: kinds.PAUSE,
 }
 
 

@@ -130,13 +130,13 @@ def test_every_payload_type_is_in_the_protocol() -> None:
     """The table of payload types has each type that is signed, and no other."""
     text = (DOCS / "protocol.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| `(application/vnd\.cordon\.[^`]+)` \|", text, re.MULTILINE))
-    assert listed == {*PAYLOAD_TYPES.values(), envelope.MANIFEST}
+    assert listed == {*PAYLOAD_TYPES.values(), envelope.MANIFEST, envelope.ANSWER}
 
 
 def test_every_method_is_in_the_protocol() -> None:
     """The table of methods has each remote call with its service, and no other."""
     text = (DOCS / "protocol.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^\| (Federation|Analysis) \| ([A-Za-z]+) \|", text, re.MULTILINE))
+    listed = set(re.findall(r"^\| (Federation|Analysis|Register) \| ([A-Za-z]+) \|", text, re.MULTILINE))
     assert listed == {(method.service, method.name) for method in METHODS}
 
 

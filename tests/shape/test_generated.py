@@ -49,7 +49,13 @@ def test_generated_modules_are_those_of_the_protos(tmp_path):
 def models() -> dict[str, type]:
     """Every dataclass that a message of the wire can become, by name."""
     found: dict[str, type] = {}
-    for module in ("cordon.envelope", "cordon.query.model", "cordon.register.leaf", "cordon.wire.messages"):
+    for module in (
+        "cordon.envelope",
+        "cordon.query.model",
+        "cordon.register.leaf",
+        "cordon.wire.messages",
+        "cordon.wire.proofs",
+    ):
         names = vars(__import__(module, fromlist=["x"]))
         found |= {name: kind for name, kind in names.items() if hasattr(kind, "__dataclass_fields__")}
     return found

@@ -19,7 +19,7 @@ from cordon.query.model import All, Key, Measure, MeasureKind, Member, Predicate
 from cordon.query.sql import parse_sql
 from cordon.register import leaf
 from cordon.units import Digest, Rho
-from cordon.wire import codec, messages
+from cordon.wire import codec, messages, proofs
 from cordon.wire.messages import Closed, Hello, Ready
 from cordon.wire.signed import open_claimed, open_signed, sign
 
@@ -36,7 +36,7 @@ WHOLE = {
 }
 MODELS = {
     name: kind
-    for module in (questions, leaf, messages)
+    for module in (questions, leaf, messages, proofs)
     for name, kind in vars(module).items()
     if name in codec._MESSAGES and dataclasses.is_dataclass(kind)
 } | {"Envelope": Envelope, "Signature": Signature}
@@ -83,6 +83,8 @@ SPECIAL = {
     ("HeldContract", "load_id"): st.binary(min_size=16, max_size=16),
     ("Hello", "challenge"): st.binary(min_size=32, max_size=32),
     ("Text", "salt"): st.binary(min_size=32, max_size=32),
+    ("Approval", "text"): st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=300),
+    ("Vouch", "challenges"): st.lists(st.binary(min_size=32, max_size=32), max_size=3).map(tuple),
     ("Text", "text"): st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=300),
     ("Terms", "decide_by"): st.integers(0, 2**40 - 1),
     ("Terms", "expires"): st.integers(0, 2**40 - 1),
@@ -258,7 +260,7 @@ def test_a_choice_without_a_known_member_is_unsupported(kind):
         (b"", "32 bytes"),
         (b"\x0a\x20" + bytes(32) + b"\x0a\x20" + bytes(32), "canonical"),
         (b"\x0a\xa0\x00" + bytes(32), "canonical"),
-        (b"\x12\x00\x0a\x20" + bytes(32), "does not know"),
+        (b"\x1a\x00\x0a\x20" + bytes(32), "does not know"),
     ],
     ids=["cut", "short digest", "no digest", "twice", "long varint", "unknown field"],
 )

@@ -1,5 +1,6 @@
 """The published vectors: made anew they are the same, and other code than ours comes to the same values."""
 
+import base64
 import hashlib
 import importlib.util
 import json
@@ -69,7 +70,7 @@ def test_vectors_made_anew_are_the_same(tmp_path):
         assert (tmp_path / name).read_bytes() == (V1 / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("name", ["envelopes", "leaves", "notes"])
+@pytest.mark.parametrize("name", ["envelopes", "leaves", "notes", "register"])
 def test_signatures_are_over_dsse_encoding(name):
     """Payload type and payload behind their lengths, as DSSE v1 says, and Ed25519 over that."""
     found = signed(name)
@@ -143,7 +144,7 @@ def test_every_kind_of_leaf_has_a_vector_that_decodes():
 
     by_type = {payload_type: kind for kind, payload_type in PAYLOAD_TYPES.items()}
     kinds = set()
-    for vector in signed("leaves"):
+    for vector in signed("leaves") + signed("register"):
         envelope = codec.decode_envelope(bytes.fromhex(vector["envelope"]))
         kind = by_type[envelope.payload_type]
         model = codec.decode(kind, envelope.payload)
@@ -363,3 +364,63 @@ def test_a_payload_of_another_type_is_refused():
         open_signed(Receipt, envelope, {})
     with pytest.raises(errors.Untrusted):
         open_signed(Ready, envelope, {})
+
+
+def test_checkpoints_are_signed_notes():
+    """Body, key ids and both signatures of a checkpoint, taken apart by C2SP's descriptions alone."""
+    content = vectors("register")
+    key = bytes.fromhex(content["public_key"])
+    for vector in content["checkpoints"]:
+        body, _, lines = vector["note"].partition("\n\n")
+        origin, size, root = body.split("\n")
+        assert (origin, int(size)) == (vector["origin"], vector["size"])
+        assert base64.b64decode(root).hex() == vector["root"]
+        plain, timed = (base64.b64decode(line.split(" ")[2]) for line in lines.splitlines())
+        for kind, data in ((1, plain), (4, timed)):
+            assert data[:4] == hashlib.sha256(origin.encode() + b"\n" + bytes([kind]) + key).digest()[:4]
+        message = f"{body}\n".encode()
+        Ed25519PublicKey.from_public_bytes(key).verify(plain[4:], message)
+        assert int.from_bytes(timed[4:12], "big") == vector["time"]
+        cosigned = f"cosignature/v1\ntime {vector['time']}\n".encode() + message
+        Ed25519PublicKey.from_public_bytes(key).verify(timed[12:], cosigned)
+
+
+def tree_root(hashes):
+    """Root of a tree. Source: RFC 9162, section 2.1.1."""
+    if len(hashes) == 1:
+        return hashes[0]
+    left = 1 << (len(hashes) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + tree_root(hashes[:left]) + tree_root(hashes[left:])).digest()
+
+
+def tree_path(at, hashes):
+    """Inclusion proof. Source: RFC 9162, section 2.1.3.1."""
+    if len(hashes) == 1:
+        return []
+    left = 1 << (len(hashes) - 1).bit_length() - 1
+    if at < left:
+        return [*tree_path(at, hashes[:left]), tree_root(hashes[left:])]
+    return [*tree_path(at - left, hashes[left:]), tree_root(hashes[:left])]
+
+
+def tree_subproof(old, hashes, whole):
+    """Consistency proof. Source: RFC 9162, section 2.1.4.1."""
+    if old == len(hashes):
+        return [] if whole else [tree_root(hashes)]
+    left = 1 << (len(hashes) - 1).bit_length() - 1
+    if old <= left:
+        return [*tree_subproof(old, hashes[:left], whole), tree_root(hashes[left:])]
+    return [*tree_subproof(old - left, hashes[left:], False), tree_root(hashes[:left])]
+
+
+def test_roots_and_proofs_follow_from_the_definition():
+    """Every root, inclusion and consistency proof is what RFC 9162's recursive definitions give."""
+    content = vectors("register")
+    leaves = [hashlib.sha256(b"\0" + bytes.fromhex(leaf)).digest() for leaf in content["tree"]["leaves"]]
+
+    for size, expected in enumerate(content["tree"]["roots"], start=1):
+        assert tree_root(leaves[:size]).hex() == expected
+    for proof in content["tree"]["inclusion"]:
+        assert [h.hex() for h in tree_path(proof["index"], leaves[: proof["size"]])] == proof["hashes"]
+    for proof in content["tree"]["consistency"]:
+        assert [h.hex() for h in tree_subproof(proof["old"], leaves[: proof["new"]], True)] == proof["hashes"]

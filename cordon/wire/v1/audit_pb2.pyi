@@ -501,3 +501,172 @@ class Rejected(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rejected: _TypeAlias = Rejected  # noqa: Y015
+
+@_typing.final
+class ManifestAdopted(_message.Message):
+    """"This manifest is in force from here on"; signed by the coordinator. Opened,
+    it is the manifest itself.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    MANIFEST_HASH_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    manifest_hash: _builtins.bytes
+    """SHA-256 of the manifest's TOML bytes."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        manifest_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest_hash", b"manifest_hash", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManifestAdopted: _TypeAlias = ManifestAdopted  # noqa: Y015
+
+@_typing.final
+class BudgetStatement(_message.Message):
+    """What one budget domain of a force may spend, for the receipts after
+    `after_receipt`, until the domain's next statement; signed by the force.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORCE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    PERIOD_LIMIT_FIELD_NUMBER: _builtins.int
+    LIFETIME_LIMIT_FIELD_NUMBER: _builtins.int
+    ANALYST_LIMIT_FIELD_NUMBER: _builtins.int
+    PURPOSE_LIMIT_FIELD_NUMBER: _builtins.int
+    QUERY_LIMIT_FIELD_NUMBER: _builtins.int
+    FAILED_LIMIT_FIELD_NUMBER: _builtins.int
+    AFTER_RECEIPT_FIELD_NUMBER: _builtins.int
+    STATED_AT_FIELD_NUMBER: _builtins.int
+    force: _builtins.str
+    number: _builtins.int
+    """Consecutive over all of the force's statements, from 1."""
+    previous: _builtins.bytes
+    """SHA-256 of the payload of the statement before; zero for the first."""
+    domain: _builtins.str
+    period_limit: _builtins.int
+    """Nano-rho in one period, and ever."""
+    lifetime_limit: _builtins.int
+    analyst_limit: _builtins.int
+    """Nano-rho in one period: of one analyst, for one purpose, and for failed
+    attempts; of one query over its attempts.
+    """
+    purpose_limit: _builtins.int
+    query_limit: _builtins.int
+    failed_limit: _builtins.int
+    after_receipt: _builtins.int
+    """Number of the force's newest receipt when this was stated."""
+    stated_at: _builtins.int
+    """Force's clock, seconds since 1970-01-01 UTC; orders nothing."""
+    def __init__(
+        self,
+        *,
+        force: _builtins.str = ...,
+        number: _builtins.int = ...,
+        previous: _builtins.bytes = ...,
+        domain: _builtins.str = ...,
+        period_limit: _builtins.int = ...,
+        lifetime_limit: _builtins.int = ...,
+        analyst_limit: _builtins.int = ...,
+        purpose_limit: _builtins.int = ...,
+        query_limit: _builtins.int = ...,
+        failed_limit: _builtins.int = ...,
+        after_receipt: _builtins.int = ...,
+        stated_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_receipt", b"after_receipt", "analyst_limit", b"analyst_limit", "domain", b"domain", "failed_limit", b"failed_limit", "force", b"force", "lifetime_limit", b"lifetime_limit", "number", b"number", "period_limit", b"period_limit", "previous", b"previous", "purpose_limit", b"purpose_limit", "query_limit", b"query_limit", "stated_at", b"stated_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStatement: _TypeAlias = BudgetStatement  # noqa: Y015
+
+@_typing.final
+class Erasure(_message.Message):
+    """"The opened payload of this leaf was erased"; signed by a governance key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Ground:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _GroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Erasure._Ground.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        GROUND_UNSPECIFIED: Erasure._Ground.ValueType  # 0
+        """Never sent."""
+        COURT_ORDER: Erasure._Ground.ValueType  # 1
+        RIGHT_TO_ERASURE: Erasure._Ground.ValueType  # 2
+        SUBMITTED_IN_ERROR: Erasure._Ground.ValueType  # 3
+        OPERATIONAL_SECURITY: Erasure._Ground.ValueType  # 4
+
+    class Ground(_Ground, metaclass=_GroundEnumTypeWrapper): ...
+    GROUND_UNSPECIFIED: Erasure.Ground.ValueType  # 0
+    """Never sent."""
+    COURT_ORDER: Erasure.Ground.ValueType  # 1
+    RIGHT_TO_ERASURE: Erasure.Ground.ValueType  # 2
+    SUBMITTED_IN_ERROR: Erasure.Ground.ValueType  # 3
+    OPERATIONAL_SECURITY: Erasure.Ground.ValueType  # 4
+
+    LEAF_INDEX_FIELD_NUMBER: _builtins.int
+    GROUND_FIELD_NUMBER: _builtins.int
+    ERASED_AT_FIELD_NUMBER: _builtins.int
+    leaf_index: _builtins.int
+    ground: Global___Erasure.Ground.ValueType
+    erased_at: _builtins.int
+    def __init__(
+        self,
+        *,
+        leaf_index: _builtins.int = ...,
+        ground: Global___Erasure.Ground.ValueType = ...,
+        erased_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_at", b"erased_at", "ground", b"ground", "leaf_index", b"leaf_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Erasure: _TypeAlias = Erasure  # noqa: Y015
+
+@_typing.final
+class PublishedAnswer(_message.Message):
+    """"I have published the answer"; signed by the analyst. Opened, it is the
+    signed answer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_HASH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ANSWER_COMMITMENT_FIELD_NUMBER: _builtins.int
+    query_hash: _builtins.bytes
+    attempt: _builtins.int
+    answer_commitment: _builtins.bytes
+    """Commitment to the signed answer, which has a salt inside."""
+    def __init__(
+        self,
+        *,
+        query_hash: _builtins.bytes = ...,
+        attempt: _builtins.int = ...,
+        answer_commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_commitment", b"answer_commitment", "attempt", b"attempt", "query_hash", b"query_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishedAnswer: _TypeAlias = PublishedAnswer  # noqa: Y015

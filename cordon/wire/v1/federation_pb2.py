@@ -26,7 +26,7 @@ from cordon.wire.v1 import audit_pb2 as cordon_dot_wire_dot_v1_dot_audit__pb2
 from cordon.wire.v1 import envelope_pb2 as cordon_dot_wire_dot_v1_dot_envelope__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ordon/wire/v1/federation.proto\x12\x0e\x63ordon.wire.v1\x1a\x1a\x63ordon/wire/v1/audit.proto\x1a\x1d\x63ordon/wire/v1/envelope.proto\"\x91\x02\n\x05Hello\x12\r\n\x05\x66orce\x18\x01 \x01(\t\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12/\n\tcontracts\x18\x04 \x03(\x0b\x32\x1c.cordon.wire.v1.HeldContract\x12\x18\n\x10manifest_version\x18\x05 \x01(\r\x12\x15\n\rmanifest_hash\x18\x06 \x01(\x0c\x12.\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x1a.cordon.wire.v1.Checkpoint\x12\x17\n\x0fledger_sequence\x18\x08 \x01(\x04\x12\x11\n\tchallenge\x18\t \x01(\x0c\x12\x0f\n\x07sent_at\x18\n \x01(\x04\"\x97\x01\n\x0cHeldContract\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\r\n\x05\x61s_at\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_month\x18\x05 \x01(\t\x12\x12\n\nlast_month\x18\x06 \x01(\t\x12\x0f\n\x07load_id\x18\x07 \x01(\x0c\x12\x0c\n\x04note\x18\x08 \x01(\t\"\xb6\x01\n\x04Task\x12(\n\x06\x64\x65\x63ide\x18\x01 \x01(\x0b\x32\x16.cordon.wire.v1.DecideH\x00\x12*\n\x07prepare\x18\x02 \x01(\x0b\x32\x17.cordon.wire.v1.PrepareH\x00\x12&\n\x05\x66ixed\x18\x03 \x01(\x0b\x32\x15.cordon.wire.v1.FixedH\x00\x12(\n\x06\x63losed\x18\x04 \x01(\x0b\x32\x16.cordon.wire.v1.ClosedH\x00\x42\x06\n\x04task\"W\n\x06\x44\x65\x63ide\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\".\n\x07Prepare\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"j\n\x05\x46ixed\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12(\n\x06roster\x18\x03 \x03(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"\x1c\n\x06\x43losed\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\"\xe3\x01\n\x05Ready\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05\x66orce\x18\x03 \x01(\t\x12\x15\n\rephemeral_key\x18\x04 \x01(\x0c\x12\x15\n\rmanifest_hash\x18\x05 \x01(\x0c\x12\x0c\n\x04plan\x18\x06 \x01(\x0c\x12\x19\n\x11\x61lgorithm_version\x18\x07 \x01(\r\x12.\n\ncheckpoint\x18\x08 \x01(\x0b\x32\x1a.cordon.wire.v1.Checkpoint\x12\x0f\n\x07\x65xpires\x18\t \x01(\x04\x12\x0e\n\x06serial\x18\n \x01(\x04\"\"\n\x04Text\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x85\x01\n\nNodeAnswer\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\"\n\x04text\x18\x02 \x01(\x0b\x32\x14.cordon.wire.v1.Text\x12\'\n\x05ready\x18\x03 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\"o\n\x10\x43ontributionPart\x12=\n\x11\x63ontribution_head\x18\x01 \x01(\x0b\x32 .cordon.wire.v1.ContributionHeadH\x00\x12\x14\n\nciphertext\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"R\n\x10\x43ontributionHead\x12)\n\x07receipt\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\x13\n\x0b\x63iphertexts\x18\x02 \x01(\r\"\n\n\x08\x41\x63\x63\x65pted2\xd3\x01\n\nFederation\x12\x39\n\x05Watch\x12\x18.cordon.wire.v1.Envelope\x1a\x14.cordon.wire.v1.Task0\x01\x12>\n\x06\x41nswer\x12\x1a.cordon.wire.v1.NodeAnswer\x1a\x18.cordon.wire.v1.Accepted\x12J\n\nContribute\x12 .cordon.wire.v1.ContributionPart\x1a\x18.cordon.wire.v1.Accepted(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ordon/wire/v1/federation.proto\x12\x0e\x63ordon.wire.v1\x1a\x1a\x63ordon/wire/v1/audit.proto\x1a\x1d\x63ordon/wire/v1/envelope.proto\"\x91\x02\n\x05Hello\x12\r\n\x05\x66orce\x18\x01 \x01(\t\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x03(\t\x12/\n\tcontracts\x18\x04 \x03(\x0b\x32\x1c.cordon.wire.v1.HeldContract\x12\x18\n\x10manifest_version\x18\x05 \x01(\r\x12\x15\n\rmanifest_hash\x18\x06 \x01(\x0c\x12.\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x1a.cordon.wire.v1.Checkpoint\x12\x17\n\x0fledger_sequence\x18\x08 \x01(\x04\x12\x11\n\tchallenge\x18\t \x01(\x0c\x12\x0f\n\x07sent_at\x18\n \x01(\x04\"\x97\x01\n\x0cHeldContract\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\r\n\x05\x61s_at\x18\x04 \x01(\t\x12\x13\n\x0b\x66irst_month\x18\x05 \x01(\t\x12\x12\n\nlast_month\x18\x06 \x01(\t\x12\x0f\n\x07load_id\x18\x07 \x01(\x0c\x12\x0c\n\x04note\x18\x08 \x01(\t\"\x91\x02\n\x04Task\x12(\n\x06\x64\x65\x63ide\x18\x01 \x01(\x0b\x32\x16.cordon.wire.v1.DecideH\x00\x12*\n\x07prepare\x18\x02 \x01(\x0b\x32\x17.cordon.wire.v1.PrepareH\x00\x12&\n\x05\x66ixed\x18\x03 \x01(\x0b\x32\x15.cordon.wire.v1.FixedH\x00\x12(\n\x06\x63losed\x18\x04 \x01(\x0b\x32\x16.cordon.wire.v1.ClosedH\x00\x12-\n\tvouch_for\x18\x05 \x01(\x0b\x32\x18.cordon.wire.v1.VouchForH\x00\x12*\n\x07vouched\x18\x06 \x01(\x0b\x32\x17.cordon.wire.v1.VouchedH\x00\x42\x06\n\x04task\"W\n\x06\x44\x65\x63ide\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\"Z\n\x07Prepare\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12*\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\x18.cordon.wire.v1.Envelope\"\x9c\x01\n\x05\x46ixed\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12(\n\x06roster\x18\x03 \x03(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\x12\x30\n\x0b\x63onsistency\x18\x05 \x03(\x0b\x32\x1b.cordon.wire.v1.Consistency\"A\n\x0b\x43onsistency\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\"H\n\x06\x43losed\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12*\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x18.cordon.wire.v1.Envelope\"\x1e\n\x08VouchFor\x12\x12\n\nchallenges\x18\x01 \x03(\x0c\"4\n\x07Vouched\x12)\n\x07vouches\x18\x01 \x03(\x0b\x32\x18.cordon.wire.v1.Envelope\"Z\n\x05Vouch\x12\r\n\x05\x66orce\x18\x01 \x01(\t\x12\x12\n\nchallenges\x18\x02 \x03(\x0c\x12.\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1a.cordon.wire.v1.Checkpoint\"\xe3\x01\n\x05Ready\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05\x66orce\x18\x03 \x01(\t\x12\x15\n\rephemeral_key\x18\x04 \x01(\x0c\x12\x15\n\rmanifest_hash\x18\x05 \x01(\x0c\x12\x0c\n\x04plan\x18\x06 \x01(\x0c\x12\x19\n\x11\x61lgorithm_version\x18\x07 \x01(\r\x12.\n\ncheckpoint\x18\x08 \x01(\x0b\x32\x1a.cordon.wire.v1.Checkpoint\x12\x0f\n\x07\x65xpires\x18\t \x01(\x04\x12\x0e\n\x06serial\x18\n \x01(\x04\"\"\n\x04Text\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x85\x01\n\nNodeAnswer\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\"\n\x04text\x18\x02 \x01(\x0b\x32\x14.cordon.wire.v1.Text\x12\'\n\x05ready\x18\x03 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\"o\n\x10\x43ontributionPart\x12=\n\x11\x63ontribution_head\x18\x01 \x01(\x0b\x32 .cordon.wire.v1.ContributionHeadH\x00\x12\x14\n\nciphertext\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"R\n\x10\x43ontributionHead\x12)\n\x07receipt\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Envelope\x12\x13\n\x0b\x63iphertexts\x18\x02 \x01(\r\"\n\n\x08\x41\x63\x63\x65pted\"\xc0\x01\n\x08\x41pproval\x12\x12\n\nquery_hash\x18\x01 \x01(\x0c\x12\r\n\x05\x66orce\x18\x02 \x01(\t\x12\x31\n\x07verdict\x18\x03 \x01(\x0e\x32 .cordon.wire.v1.Approval.Verdict\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\ndecided_at\x18\x05 \x01(\x04\"<\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPROVE\x10\x01\x12\x0b\n\x07\x44\x45\x43LINE\x10\x02\"2\n\x05Pause\x12\r\n\x05\x66orce\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\x12\n\n\x02\x61t\x18\x03 \x01(\x04\x32\xcf\x02\n\nFederation\x12\x39\n\x05Watch\x12\x18.cordon.wire.v1.Envelope\x1a\x14.cordon.wire.v1.Task0\x01\x12>\n\x06\x41nswer\x12\x1a.cordon.wire.v1.NodeAnswer\x1a\x18.cordon.wire.v1.Accepted\x12J\n\nContribute\x12 .cordon.wire.v1.ContributionPart\x1a\x18.cordon.wire.v1.Accepted(\x01\x12;\n\x05Vouch\x12\x18.cordon.wire.v1.Envelope\x1a\x18.cordon.wire.v1.Accepted\x12=\n\x07\x44\x65posit\x12\x18.cordon.wire.v1.Envelope\x1a\x18.cordon.wire.v1.Acceptedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,27 +38,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELDCONTRACT']._serialized_start=387
   _globals['_HELDCONTRACT']._serialized_end=538
   _globals['_TASK']._serialized_start=541
-  _globals['_TASK']._serialized_end=723
-  _globals['_DECIDE']._serialized_start=725
-  _globals['_DECIDE']._serialized_end=812
-  _globals['_PREPARE']._serialized_start=814
-  _globals['_PREPARE']._serialized_end=860
-  _globals['_FIXED']._serialized_start=862
-  _globals['_FIXED']._serialized_end=968
-  _globals['_CLOSED']._serialized_start=970
-  _globals['_CLOSED']._serialized_end=998
-  _globals['_READY']._serialized_start=1001
-  _globals['_READY']._serialized_end=1228
-  _globals['_TEXT']._serialized_start=1230
-  _globals['_TEXT']._serialized_end=1264
-  _globals['_NODEANSWER']._serialized_start=1267
-  _globals['_NODEANSWER']._serialized_end=1400
-  _globals['_CONTRIBUTIONPART']._serialized_start=1402
-  _globals['_CONTRIBUTIONPART']._serialized_end=1513
-  _globals['_CONTRIBUTIONHEAD']._serialized_start=1515
-  _globals['_CONTRIBUTIONHEAD']._serialized_end=1597
-  _globals['_ACCEPTED']._serialized_start=1599
-  _globals['_ACCEPTED']._serialized_end=1609
-  _globals['_FEDERATION']._serialized_start=1612
-  _globals['_FEDERATION']._serialized_end=1823
+  _globals['_TASK']._serialized_end=814
+  _globals['_DECIDE']._serialized_start=816
+  _globals['_DECIDE']._serialized_end=903
+  _globals['_PREPARE']._serialized_start=905
+  _globals['_PREPARE']._serialized_end=995
+  _globals['_FIXED']._serialized_start=998
+  _globals['_FIXED']._serialized_end=1154
+  _globals['_CONSISTENCY']._serialized_start=1156
+  _globals['_CONSISTENCY']._serialized_end=1221
+  _globals['_CLOSED']._serialized_start=1223
+  _globals['_CLOSED']._serialized_end=1295
+  _globals['_VOUCHFOR']._serialized_start=1297
+  _globals['_VOUCHFOR']._serialized_end=1327
+  _globals['_VOUCHED']._serialized_start=1329
+  _globals['_VOUCHED']._serialized_end=1381
+  _globals['_VOUCH']._serialized_start=1383
+  _globals['_VOUCH']._serialized_end=1473
+  _globals['_READY']._serialized_start=1476
+  _globals['_READY']._serialized_end=1703
+  _globals['_TEXT']._serialized_start=1705
+  _globals['_TEXT']._serialized_end=1739
+  _globals['_NODEANSWER']._serialized_start=1742
+  _globals['_NODEANSWER']._serialized_end=1875
+  _globals['_CONTRIBUTIONPART']._serialized_start=1877
+  _globals['_CONTRIBUTIONPART']._serialized_end=1988
+  _globals['_CONTRIBUTIONHEAD']._serialized_start=1990
+  _globals['_CONTRIBUTIONHEAD']._serialized_end=2072
+  _globals['_ACCEPTED']._serialized_start=2074
+  _globals['_ACCEPTED']._serialized_end=2084
+  _globals['_APPROVAL']._serialized_start=2087
+  _globals['_APPROVAL']._serialized_end=2279
+  _globals['_APPROVAL_VERDICT']._serialized_start=2219
+  _globals['_APPROVAL_VERDICT']._serialized_end=2279
+  _globals['_PAUSE']._serialized_start=2281
+  _globals['_PAUSE']._serialized_end=2331
+  _globals['_FEDERATION']._serialized_start=2334
+  _globals['_FEDERATION']._serialized_end=2669
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from cordon.wire.v1 import envelope_pb2 as _envelope_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -49,7 +50,7 @@ class Hello(_message.Message):
     """Force's clock, seconds since 1970-01-01 UTC."""
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of optional features, sorted; none are defined yet."""
+        """Names of states and optional features, sorted: `paused` is defined."""
 
     @_builtins.property
     def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldContract]:
@@ -134,6 +135,8 @@ class Task(_message.Message):
     PREPARE_FIELD_NUMBER: _builtins.int
     FIXED_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    VOUCH_FOR_FIELD_NUMBER: _builtins.int
+    VOUCHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def decide(self) -> Global___Decide: ...
     @_builtins.property
@@ -142,6 +145,10 @@ class Task(_message.Message):
     def fixed(self) -> Global___Fixed: ...
     @_builtins.property
     def closed(self) -> Global___Closed: ...
+    @_builtins.property
+    def vouch_for(self) -> Global___VouchFor: ...
+    @_builtins.property
+    def vouched(self) -> Global___Vouched: ...
     def __init__(
         self,
         *,
@@ -149,12 +156,14 @@ class Task(_message.Message):
         prepare: Global___Prepare | None = ...,
         fixed: Global___Fixed | None = ...,
         closed: Global___Closed | None = ...,
+        vouch_for: Global___VouchFor | None = ...,
+        vouched: Global___Vouched | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "decide", b"decide", "fixed", b"fixed", "prepare", b"prepare", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "decide", b"decide", "fixed", b"fixed", "prepare", b"prepare", "task", b"task", "vouch_for", b"vouch_for", "vouched", b"vouched"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "decide", b"decide", "fixed", b"fixed", "prepare", b"prepare", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "decide", b"decide", "fixed", b"fixed", "prepare", b"prepare", "task", b"task", "vouch_for", b"vouch_for", "vouched", b"vouched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_task: _TypeAlias = _typing.Literal["decide", "prepare", "fixed", "closed"]  # noqa: Y015
+    _WhichOneofReturnType_task: _TypeAlias = _typing.Literal["decide", "prepare", "fixed", "closed", "vouch_for", "vouched"]  # noqa: Y015
     _WhichOneofArgType_task: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_task) -> _WhichOneofReturnType_task | None: ...
 
@@ -200,17 +209,23 @@ class Prepare(_message.Message):
 
     QUERY_HASH_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
     query_hash: _builtins.bytes
     attempt: _builtins.int
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]:
+        """Signed AttemptFailed of every attempt before."""
+
     def __init__(
         self,
         *,
         query_hash: _builtins.bytes = ...,
         attempt: _builtins.int = ...,
+        failures: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "query_hash", b"query_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "failures", b"failures", "query_hash", b"query_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,6 +241,7 @@ class Fixed(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ROSTER_FIELD_NUMBER: _builtins.int
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     query_hash: _builtins.bytes
     attempt: _builtins.int
     public_key: _builtins.bytes
@@ -234,6 +250,10 @@ class Fixed(_message.Message):
     def roster(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]:
         """Every force's signed Ready note, sorted by force id as bytes."""
 
+    @_builtins.property
+    def consistency(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consistency]:
+        """One for each two neighbouring sizes among the notes' checkpoints."""
+
     def __init__(
         self,
         *,
@@ -241,14 +261,45 @@ class Fixed(_message.Message):
         attempt: _builtins.int = ...,
         roster: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
         public_key: _builtins.bytes = ...,
+        consistency: _abc.Iterable[Global___Consistency] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "public_key", b"public_key", "query_hash", b"query_hash", "roster", b"roster"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "consistency", b"consistency", "public_key", b"public_key", "query_hash", b"query_hash", "roster", b"roster"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Fixed: _TypeAlias = Fixed  # noqa: Y015
+
+@_typing.final
+class Consistency(_message.Message):
+    """Shows that the register of `old_size` leaves is the beginning of that of
+    `new_size` leaves (RFC 9162, section 2.1.4).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OLD_SIZE_FIELD_NUMBER: _builtins.int
+    NEW_SIZE_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    old_size: _builtins.int
+    new_size: _builtins.int
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        old_size: _builtins.int = ...,
+        new_size: _builtins.int = ...,
+        hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hashes", b"hashes", "new_size", b"new_size", "old_size", b"old_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consistency: _TypeAlias = Consistency  # noqa: Y015
 
 @_typing.final
 class Closed(_message.Message):
@@ -257,19 +308,102 @@ class Closed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     QUERY_HASH_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
     query_hash: _builtins.bytes
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]:
+        """Signed AttemptFailed of every attempt that failed."""
+
     def __init__(
         self,
         *,
         query_hash: _builtins.bytes = ...,
+        failures: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_hash", b"query_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "query_hash", b"query_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Closed: _TypeAlias = Closed  # noqa: Y015
+
+@_typing.final
+class VouchFor(_message.Message):
+    """Vouch for forces that have just started: their challenges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def challenges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        challenges: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenges", b"challenges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchFor: _TypeAlias = VouchFor  # noqa: Y015
+
+@_typing.final
+class Vouched(_message.Message):
+    """Signed Vouches that hold this force's challenge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOUCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vouches(self) -> _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]: ...
+    def __init__(
+        self,
+        *,
+        vouches: _abc.Iterable[_envelope_pb2.Envelope] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["vouches", b"vouches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vouched: _TypeAlias = Vouched  # noqa: Y015
+
+@_typing.final
+class Vouch(_message.Message):
+    """Payload type "application/vnd.cordon.vouch.v1+protobuf", signed by the force:
+    after these challenges were made, this was the newest checkpoint it accepted.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORCE_FIELD_NUMBER: _builtins.int
+    CHALLENGES_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    force: _builtins.str
+    @_builtins.property
+    def challenges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """32 bytes each, sorted."""
+
+    @_builtins.property
+    def checkpoint(self) -> _audit_pb2.Checkpoint: ...
+    def __init__(
+        self,
+        *,
+        force: _builtins.str = ...,
+        challenges: _abc.Iterable[_builtins.bytes] | None = ...,
+        checkpoint: _audit_pb2.Checkpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenges", b"challenges", "checkpoint", b"checkpoint", "force", b"force"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vouch: _TypeAlias = Vouch  # noqa: Y015
 
 @_typing.final
 class Ready(_message.Message):
@@ -453,3 +587,87 @@ class Accepted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
+
+@_typing.final
+class Approval(_message.Message):
+    """Payload type "application/vnd.cordon.approval.v1+protobuf", signed by an
+    officer whom the force's policy lists. It stays at the force.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Verdict:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Approval._Verdict.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        VERDICT_UNSPECIFIED: Approval._Verdict.ValueType  # 0
+        """Never sent."""
+        APPROVE: Approval._Verdict.ValueType  # 1
+        DECLINE: Approval._Verdict.ValueType  # 2
+
+    class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper): ...
+    VERDICT_UNSPECIFIED: Approval.Verdict.ValueType  # 0
+    """Never sent."""
+    APPROVE: Approval.Verdict.ValueType  # 1
+    DECLINE: Approval.Verdict.ValueType  # 2
+
+    QUERY_HASH_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_FIELD_NUMBER: _builtins.int
+    query_hash: _builtins.bytes
+    force: _builtins.str
+    verdict: Global___Approval.Verdict.ValueType
+    text: _builtins.str
+    """What the analyst is told of a decline; at most 300 characters."""
+    decided_at: _builtins.int
+    """Officer's clock, seconds since 1970-01-01 UTC."""
+    def __init__(
+        self,
+        *,
+        query_hash: _builtins.bytes = ...,
+        force: _builtins.str = ...,
+        verdict: Global___Approval.Verdict.ValueType = ...,
+        text: _builtins.str = ...,
+        decided_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "force", b"force", "query_hash", b"query_hash", "text", b"text", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class Pause(_message.Message):
+    """Payload type "application/vnd.cordon.pause.v1+protobuf", signed by an officer
+    or by the force. It stays at the force; its Hello has the feature `paused`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORCE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    force: _builtins.str
+    paused: _builtins.bool
+    at: _builtins.int
+    """Signer's clock, seconds since 1970-01-01 UTC."""
+    def __init__(
+        self,
+        *,
+        force: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "force", b"force", "paused", b"paused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pause: _TypeAlias = Pause  # noqa: Y015

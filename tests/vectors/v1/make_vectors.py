@@ -41,15 +41,22 @@ from cordon.query.model import (
     Terms,
 )  # fmt: skip
 from cordon.query.plan import SMALL, WIDE, blinded, make_plan, split_evenly
+from cordon.register import merkle
+from cordon.register.checkpoint import write_checkpoint
 from cordon.register.leaf import (
     NO_DIGEST,
     AttemptFailed,
+    BudgetStatement,
     Checkpoint,
     Completed,
     Decision,
     DeclineCode,
     EndReason,
+    Erasure,
+    Ground,
+    ManifestAdopted,
     Outcome,
+    PublishedAnswer,
     QueryEnded,
     QuerySubmitted,
     Receipt,
@@ -62,7 +69,7 @@ from cordon.sealing.seed import seal_context, seed_hash
 from cordon.sealing.transcript import transcript_hash
 from cordon.units import Digest, Rho, tagged_digest
 from cordon.wire import codec
-from cordon.wire.messages import HeldContract, Hello, Ready
+from cordon.wire.messages import Approval, HeldContract, Hello, Pause, Ready, Verdict, Vouch
 from cordon.wire.signed import PAYLOAD_TYPES, question_digest, sign
 from node.ledger import entry_hash
 
@@ -75,8 +82,10 @@ def fixed(name: str, length: int = 32) -> bytes:
     return hashlib.shake_256(f"cordon test vector {name}".encode()).digest(length)
 
 
-ANALYST, ESSEX, COORDINATOR = (
-    KeySigner(Ed25519PrivateKey.from_private_bytes(fixed(name))) for name in ("analyst", "essex", "coordinator")
+ORIGIN = "cordon/demonstration"
+ANALYST, ESSEX, COORDINATOR, GOVERNANCE, OFFICER = (
+    KeySigner(Ed25519PrivateKey.from_private_bytes(fixed(name)))
+    for name in ("analyst", "essex", "coordinator", "governance", "officer")
 )
 AT = int(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp())
 FORCES = ("essex", "kent", "surrey")
@@ -345,6 +354,52 @@ def ciphertexts() -> dict[str, Any]:
     return {"how": how, "sets": sets}
 
 
+def register() -> dict[str, Any]:
+    """Leaves that a register adds, what stays at a force, and the tree with its proofs and checkpoints."""
+    limits = [Rho(nano) for nano in (4 * 10**8, 2 * 10**9, 10**8, 2 * 10**8, 5 * 10**7, 8 * 10**7)]
+    models: list[tuple[Any, KeySigner]] = [
+        (ManifestAdopted(1, Digest(fixed("manifest"))), COORDINATOR),
+        (BudgetStatement("essex", 2, Digest(fixed("previous")), "stop_records", *limits, 7, AT), ESSEX),
+        (Erasure(12, Ground.RIGHT_TO_ERASURE, AT), GOVERNANCE),
+        (PublishedAnswer(QUERY_HASH, 1, Digest(fixed("answer"))), ANALYST),
+        (Vouch("essex", (fixed("challenge"), fixed("challenge of kent")), Checkpoint(9, Digest(fixed("root")))), ESSEX),
+        (Approval(QUERY_HASH, "essex", Verdict.APPROVE, "", AT), OFFICER),
+        (Pause("essex", True, AT), OFFICER),
+    ]
+    leaves = [number.to_bytes(2, "big") for number in range(11)]
+    hashes = [merkle.leaf_hash(leaf) for leaf in leaves]
+
+    def node(level: int, index: int) -> Digest:
+        return merkle.Frontier().extended(hashes[index << level : (index + 1) << level]).root
+
+    roots = [merkle.root_of(size, node) for size in range(1, len(leaves) + 1)]
+    public = COORDINATOR._private.public_key()
+    checkpoints = [Checkpoint(0, merkle.EMPTY_ROOT), Checkpoint(11, roots[-1])]
+    return {
+        "public_key": public.public_bytes_raw().hex(),
+        "models": [signed_vector(model, signer) for model, signer in models],
+        "tree": {
+            "leaves": [leaf.hex() for leaf in leaves],
+            "roots": [root.hex() for root in roots],
+            "inclusion": [
+                {"index": at, "size": size, "hashes": [h.hex() for h in merkle.inclusion_proof(at, size, node)]}
+                for at, size in ((0, 1), (0, 8), (5, 8), (8, 9), (6, 11), (10, 11))
+            ],
+            "consistency": [
+                {"old": old, "new": new, "hashes": [h.hex() for h in merkle.consistency_proof(old, new, node)]}
+                for old, new in ((1, 2), (3, 7), (4, 8), (6, 8), (8, 11), (11, 11))
+            ],
+        },
+        "checkpoints": [
+            {
+                "origin": ORIGIN, "size": item.size, "root": item.root.hex(), "time": AT,
+                "note": write_checkpoint(ORIGIN, item, public, COORDINATOR, AT).decode(),
+            }
+            for item in checkpoints
+        ],
+    }  # fmt: skip
+
+
 def notes() -> dict[str, Any]:
     """What nodes say: Hello and Ready; and a decision's text."""
     held = HeldContract(
@@ -423,7 +478,7 @@ def bad() -> dict[str, Any]:
 FILES = {
     "envelopes": envelopes, "leaves": leaves, "ledger": ledger, "questions": questions, "plans": plans,
     "shares": shares, "transcripts": transcripts, "masks": mask_vectors, "check_cells": check_cell_vectors,
-    "seeds": seeds, "ciphertexts": ciphertexts, "notes": notes, "bad": bad,
+    "seeds": seeds, "ciphertexts": ciphertexts, "notes": notes, "bad": bad, "register": register,
 }  # fmt: skip
 
 
