@@ -42,3 +42,8 @@ class CoordinatorConfig(ConfigModel):
 
     log: Path | None = None
     """File for JSON lines; standard error where not given."""
+
+    @property
+    def erasures(self) -> Path:
+        """Folder of signed orders to erase, beside the store."""
+        return self.store.with_name("erasures")

@@ -38,10 +38,12 @@ class Presence:
         self._connections[force] = connection
         return connection
 
-    def leave(self, connection: Connection) -> None:
-        """A node's connection is gone."""
-        if self._connections.get(connection.force) is connection:
-            del self._connections[connection.force]
+    def leave(self, connection: Connection) -> bool:
+        """A node's connection is gone; whether the force is gone with it."""
+        if self._connections.get(connection.force) is not connection:
+            return False
+        del self._connections[connection.force]
+        return True
 
     def close(self) -> None:
         """End every connection in good order; nodes dial again."""
@@ -53,6 +55,12 @@ class Presence:
         connection = self._connections.get(force)
         if connection is not None and name not in connection.sent:
             connection.sent.add(name)
+            connection.queue.put_nowait(task)
+
+    def send(self, force: str, task: Encoded) -> None:
+        """Send a task to a force, if it is connected."""
+        connection = self._connections.get(force)
+        if connection is not None:
             connection.queue.put_nowait(task)
 
     @property

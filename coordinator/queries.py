@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import structlog
 
@@ -36,16 +37,17 @@ from cordon.register.leaf import (
     Decision,
     DeclineCode,
     EndReason,
+    ManifestAdopted,
     QueryEnded,
     QuerySubmitted,
     Receipt,
-    Rejected,
 )
 from cordon.sealing.ciphertext import packed_size
 from cordon.units import Digest, tagged_digest
 from cordon.wire import codec, messages
 from cordon.wire.channel import Encoded
-from cordon.wire.messages import NodeAnswer, Ready, Submission, Task
+from cordon.wire.messages import Consistency, NodeAnswer, Ready, Submission, Task
+from cordon.wire.proofs import OpenedQuery, Opening
 from cordon.wire.signed import open_signed, peek, sign
 
 MOST_QUERIES_AN_HOUR = 2000
@@ -59,7 +61,7 @@ class Queries:
         self,
         *,
         store: Store,
-        manifest: Manifest,
+        manifest: tuple[Manifest, Envelope],
         catalogue: Catalogue,
         signer: Signer,
         presence: Presence,
@@ -73,14 +75,14 @@ class Queries:
             settled_at: until then nobody is presumed absent: after a restart nodes need time to come back.
         """
         self._store = store
-        self._manifest = manifest
+        self._manifest, self._manifest_envelope = manifest
         self._catalogue = catalogue
         self._signer = signer
         self._presence = presence
         self._clock = clock
         self._settled_at = settled_at
         self._log = log
-        self._recorder = Recorder(store, manifest, signer, clock, log)
+        self._recorder = Recorder(store, self._manifest, signer, clock, log)
         self._changed: dict[Digest, asyncio.Event] = {}
         self._stopping = False
         self._writing: set[asyncio.Task[None]] = set()
@@ -122,6 +124,8 @@ class Queries:
         if ready is not None:
             others = self._store.ephemeral_keys(ready.query_hash, ready.attempt, ready.force)
             check_ready(ready, live.known, others=others, manifest=self._manifest, now=self._clock())
+            if not self._store.register.holds(ready.checkpoint):
+                raise Refused(f"{ready.force} names a checkpoint that is not of this register")
         await self._write(live.known.query_hash, lambda: self._take_answer(live, answer, decision, ready))
 
     def expected(self, receipt: Envelope, caller: Identity) -> tuple[int, int]:
@@ -164,7 +168,7 @@ class Queries:
                 if before != receipt:
                     raise Untrusted(f"{caller.name} has contributed other bytes to this attempt before")
                 return
-            self._store.append_leaf(receipt)
+            self._store.register.append_receipt(receipt, claimed)
             self._store.put_contribution(claimed.query_hash, claimed.attempt, caller.name, receipt, chunks)
             self._store.add_event(claimed.query_hash, messages.Contributed(receipt))
             if live is not None and live.total is not None and live.state.attempt == claimed.attempt:
@@ -185,31 +189,15 @@ class Queries:
         if live is not None:
             await self._write(query_hash, lambda: self._apply(live, rounds.Proceed()))
 
-    async def reject(self, envelope: Envelope, caller: Identity) -> None:
-        """Record that an opened sum failed its check.
-
-        Raises:
-            CordonError: not signed by the query's analyst.
-        """
-        claimed = peek(Rejected, envelope)
-        self.own(claimed.query_hash, caller)
-        analyst = self._known(claimed.query_hash).analyst
-        open_signed(Rejected, envelope, {key_id(analyst.key): analyst.key})
-
-        def change() -> None:
-            if self._store.note_said(tagged_digest("cordon/rejected", claimed.query_hash)):
-                self._store.append_leaf(envelope)
-
-        await self._store.write(change)
-
     async def pass_time(self) -> None:
         """Apply whatever has fallen due."""
         for live in list(self._live.values()):
             if self._due(live) is not None:
                 await self._write(live.known.query_hash, lambda live=live: self._advance(live))  # type: ignore[misc]
 
-    async def end_misfits(self) -> None:
-        """End every open query that no longer fits the manifest, once at the start."""
+    async def begin(self) -> None:
+        """Once at the start: the manifest enters the register, and open queries that no longer fit it end."""
+        await self._store.write(self._adopt_manifest)
         misfits, self._misfits = self._misfits, []
         for stored in misfits:
             await self._write(stored.query_hash, lambda stored=stored: self._end_misfit(stored))  # type: ignore[misc]
@@ -276,6 +264,14 @@ class Queries:
 
     # Changes, each inside a transaction
 
+    def _adopt_manifest(self) -> None:
+        name = tagged_digest("cordon/manifest", self._manifest.digest)
+        if not self._store.note_said(name):
+            return
+        adopted = sign(ManifestAdopted(self._manifest.version, self._manifest.digest), self._signer)
+        number = self._store.register.append(adopted)
+        self._store.register.open(Opening(number, document=self._manifest_envelope), public_from=0)
+
     async def _write(self, query_hash: Digest, change: Callable[[], None]) -> None:
         """Make a change durable and act on it, even if whoever called goes away meanwhile."""
 
@@ -290,7 +286,7 @@ class Queries:
 
     def _end_misfit(self, stored: StoredQuery) -> None:
         ended = sign(QueryEnded(stored.query_hash, EndReason.MANIFEST_CHANGED), self._signer)
-        self._store.append_leaf(ended)
+        self._store.register.append(ended)
         self._store.add_event(stored.query_hash, messages.Ended(ended))
         state = replace(stored.round, phase=Phase.ENDED)
         self._store.update_round(stored.query_hash, state, is_open=False, now=self._clock())
@@ -305,7 +301,7 @@ class Queries:
         if self._store.submitted_since(analyst, known.rules.submitted - 3600) >= MOST_QUERIES_AN_HOUR:
             raise Refused(f"{analyst} has asked {MOST_QUERIES_AN_HOUR} queries within an hour, the most allowed")
         terms = known.query.terms
-        index = self._store.append_leaf(
+        index = self._store.register.append(
             sign(
                 QuerySubmitted(
                     query_hash=known.query_hash,
@@ -319,6 +315,11 @@ class Queries:
                 ),
                 self._signer,
             )
+        )
+        self._store.register.open(
+            Opening(index, query=OpenedQuery(known.envelope, known.certificate)),
+            public_from=int(known.rules.submitted) + 86_400 * self._manifest.by_purpose[terms.purpose].embargo_days,
+            query_hash=known.query_hash,
         )
         state = Round()
         self._store.add_query(
@@ -342,7 +343,14 @@ class Queries:
             # One decision of each kind: a force that says the same in ever new words says it once.
             said = (decision.force.encode(), bytes([decision.attempt, decision.outcome]))
             if self._store.note_said(tagged_digest("cordon/decision", decision.query_hash, *said)):
-                self._store.append_leaf(answer.decision)
+                number = self._store.register.append(answer.decision)
+                if answer.text is not None and answer.text.text:
+                    # A text may quote the question: it is under the question's embargo.
+                    self._store.register.open(
+                        Opening(number, text=answer.text),
+                        public_from=self._store.register.public_from(decision.query_hash),
+                        query_hash=decision.query_hash,
+                    )
                 self._store.add_event(live.known.query_hash, messages.Decided(answer.decision, answer.text))
             self._move(live, self._decided(decision))
         if ready is not None and answer.ready is not None:
@@ -398,7 +406,7 @@ class Queries:
             self._offer(live, force)
         if live.shown.phase in (Phase.COMPLETED, Phase.ENDED):
             del self._live[query_hash]
-            closed = Encoded(codec.encode(messages.Closed(query_hash), Task))
+            closed = Encoded(codec.encode(messages.Closed(query_hash, self._failures(query_hash)), Task))
             for force in live.known.rules.forces:
                 self._presence.offer(force, (query_hash, 0, live.shown.phase), closed)
 
@@ -421,9 +429,19 @@ class Queries:
             at_once = 0 if known.rules.wait else attempt
             return messages.Decide(known.envelope, known.certificate, at_once)
         if phase is Phase.PREPARING:
-            return messages.Prepare(known.query_hash, attempt)
+            return messages.Prepare(known.query_hash, attempt, self._failures(known.query_hash))
         notes = self._store.ready(known.query_hash, attempt, live.shown.roster)
-        return messages.Fixed(known.query_hash, attempt, notes, known.public_key)
+        return messages.Fixed(known.query_hash, attempt, notes, known.public_key, self._one_line(notes))
+
+    def _failures(self, query_hash: Digest) -> tuple[Envelope, ...]:
+        events = self._store.events(query_hash, 0)
+        return tuple(event.attempt_failed for event in events if isinstance(event, messages.AttemptLost))
+
+    def _one_line(self, notes: tuple[Envelope, ...]) -> tuple[Consistency, ...]:
+        """Shows the forces that their checkpoints are of one register."""
+        sizes = sorted({peek(Ready, note).checkpoint.size for note in notes})
+        register = self._store.register
+        return tuple(Consistency(old, new, register.consistency(old, new)) for old, new in pairwise(sizes))
 
     # Look-ups
 

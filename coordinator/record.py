@@ -67,7 +67,7 @@ class Recorder:
             self._record_sum(live, happening.attempt)
         else:
             ended = sign(QueryEnded(query_hash, happening.reason), self._signer)
-            self._store.append_leaf(ended)
+            self._store.register.append(ended)
             self._store.add_event(query_hash, messages.Ended(ended))
             self._log.info("ended", query=query_hash.hex()[:12], reason=happening.reason.name)
 
@@ -77,7 +77,7 @@ class Recorder:
         transcript = transcript_of(known, made.attempt, made.forces, notes, self._manifest)
         hashes = tuple(payload_hash(note) for note in notes)
         fixed = sign(RosterFixed(known.query_hash, made.attempt, made.forces, hashes, transcript), self._signer)
-        self._store.append_leaf(fixed)
+        self._store.register.append(fixed)
         self._store.put_roster(known.query_hash, made.attempt, StoredRoster(transcript, made.forces))
         self._store.add_event(known.query_hash, messages.RosterKnown(fixed, notes))
         live.total = RunningSum(known.plan.parameters, known.plan.ciphertexts)
@@ -86,7 +86,7 @@ class Recorder:
     def _record_failure(self, live: Live, over: rounds.AttemptOver) -> None:
         query_hash = live.known.query_hash
         failed = sign(AttemptFailed(query_hash, over.attempt, over.missing), self._signer)
-        self._store.append_leaf(failed)
+        self._store.register.append(failed)
         self._store.add_event(query_hash, messages.AttemptLost(failed))
         self._store.cool_down(over.missing, self._clock() + self._manifest.timing.cooldown_seconds)
         live.total = None
@@ -110,6 +110,6 @@ class Recorder:
             self._signer,
         )
         self._store.put_ciphertexts(query_hash, attempt, THE_SUM, chunks)
-        self._store.append_leaf(completed)
+        self._store.register.append(completed)
         self._store.add_event(query_hash, messages.SumReady(completed))
         self._log.info("completed", query=query_hash.hex()[:12], attempt=attempt, forces=len(roster.forces))

@@ -6,18 +6,23 @@ import asyncio
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
 
 from coordinator.admission import check_hello, must_be_analyst
+from coordinator.closing import Closing
 from coordinator.config import CoordinatorConfig
+from coordinator.erasure import Erasures
+from coordinator.notary import Notary
 from coordinator.presence import Presence
 from coordinator.queries import Queries
+from coordinator.reading import Reading
 from coordinator.store import THE_SUM, Store
+from coordinator.vouching import BATCH_SECONDS, Vouching
 from cordon.catalogue import Catalogue, read_catalogue
-from cordon.envelope import Envelope, KeySigner
+from cordon.envelope import Envelope, KeySigner, Signer
 from cordon.errors import Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
@@ -33,6 +38,7 @@ TICK_SECONDS = 0.2
 SETTLE_SECONDS = 5.0
 STOP_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 3600.0
+ERASURE_SECONDS = 2.0
 DAY_SECONDS = 86_400.0
 RECEIVE_SECONDS = 60.0
 
@@ -47,12 +53,18 @@ class Coordinator:
         store: Store,
         manifest: tuple[Manifest, Envelope],
         catalogue: Catalogue,
+        signer: Signer,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._queries = queries
         self._presence = presence
         self._store = store
         self._manifest, self._manifest_envelope = manifest
         self._catalogue = catalogue
+        self._clock = clock
+        self._reading = Reading(store, Notary(store.register, self._manifest, signer, clock), self._manifest, clock)
+        self._closing = Closing(store, queries, self._manifest)
+        self.vouching = Vouching(presence, self._manifest)
         self._receiving: set[tuple[str, Digest, int]] = set()
 
     @property
@@ -68,21 +80,32 @@ class Coordinator:
             services.PROCEED: self.proceed,
             services.SUM: self.sum,
             services.CONTRIBUTIONS: self.contributions,
-            services.REJECT: self.reject,
+            services.VOUCH: self.vouch,
+            **self._reading.handlers,
+            **self._closing.handlers,
         }
 
     # Federation
 
     async def watch(self, hello: Envelope, caller: Identity) -> AsyncIterator[Encoded]:
         """A node's connection: every task that waits for it, then each new one."""
-        check_hello(hello, caller, self._manifest, int(time.time()))
+        said = check_hello(hello, caller, self._manifest, int(self._clock()))
         connection = self._presence.join(caller.name, hello)
+        self.vouching.joined(caller.name, said.challenge)
         try:
             await self._queries.welcome(caller.name)
             while (task := await connection.queue.get()) is not None:
                 yield task
         finally:
-            self._presence.leave(connection)
+            if self._presence.leave(connection):
+                self.vouching.left(caller.name)
+
+    async def vouch(self, envelope: Envelope, caller: Identity) -> Accepted:
+        """A node's Vouch, for those whose challenges are in it."""
+        if caller.role is not Role.FORCE:
+            raise Untrusted(f"{caller.uri} is not a force")
+        self.vouching.vouch(envelope, caller.name)
+        return Accepted()
 
     async def answer(self, answer: messages.NodeAnswer, caller: Identity) -> Accepted:
         """A node's decision or Ready note."""
@@ -159,11 +182,6 @@ class Coordinator:
             for chunk in chunks:
                 yield chunk
 
-    async def reject(self, rejected: Envelope, caller: Identity) -> Accepted:
-        """Record that an opened sum failed its check."""
-        await self._queries.reject(rejected, caller)
-        return Accepted()
-
 
 async def _received(parts: AsyncIterator[Any], count: int, size: int) -> list[bytes]:
     chunks: list[bytes] = []
@@ -190,7 +208,7 @@ async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundL
     presence = Presence()
     queries = Queries(
         store=store,
-        manifest=manifest,
+        manifest=(manifest, envelope),
         catalogue=catalogue,
         signer=signer,
         presence=presence,
@@ -198,20 +216,24 @@ async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundL
         settled_at=time.time() + SETTLE_SECONDS,
         log=log,
     )
-    coordinator = Coordinator(queries, presence, store, (manifest, envelope), catalogue)
+    coordinator = Coordinator(queries, presence, store, (manifest, envelope), catalogue, signer)
+
+    erasures = Erasures(config.erasures, store, manifest, log)
 
     def failed(method: str, error: BaseException) -> None:
         log.error("a call failed by a fault", phase=method, reason=type(error).__name__)
         traceback.print_exception(error)
 
-    await queries.end_misfits()
+    await queries.begin()
     server = Server(coordinator.handlers, failed=failed)
     stopping = asyncio.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(kind, stopping.set)
     port = await server.start(config.listen, credentials)
     log.info("coordinator started", address=f"{config.listen.rsplit(':', 1)[0]}:{port}", version=manifest.version)
-    clockwork = asyncio.create_task(_run_clockwork(queries, store, config.keep_contributions_days))
+    clockwork = asyncio.create_task(
+        _run_clockwork(coordinator, queries, store, erasures, config.keep_contributions_days)
+    )
     # Time stands still only by a fault, and a coordinator without time must not go on.
     clockwork.add_done_callback(lambda _: stopping.set())
     await stopping.wait()
@@ -226,8 +248,12 @@ async def serve(config: CoordinatorConfig, log: structlog.typing.FilteringBoundL
         raise fault.exceptions[0] if isinstance(fault, BaseExceptionGroup) else fault
 
 
-async def _run_clockwork(queries: Queries, store: Store, keep_days: int) -> None:
+async def _run_clockwork(
+    coordinator: Coordinator, queries: Queries, store: Store, erasures: Erasures, keep_days: int
+) -> None:
     async with asyncio.TaskGroup() as group:
+        group.create_task(_gather_vouches(coordinator.vouching))
+        group.create_task(_take_erasures(erasures))
         group.create_task(_pass_time(queries, store))
         group.create_task(_keep_house(store, keep_days))
 
@@ -237,6 +263,18 @@ async def _pass_time(queries: Queries, store: Store) -> None:
         await asyncio.sleep(TICK_SECONDS)
         store.check()
         await queries.pass_time()
+
+
+async def _gather_vouches(vouching: Vouching) -> None:
+    while True:
+        await asyncio.sleep(BATCH_SECONDS)
+        vouching.ask()
+
+
+async def _take_erasures(erasures: Erasures) -> None:
+    while True:
+        await erasures.take()
+        await asyncio.sleep(ERASURE_SECONDS)
 
 
 async def _keep_house(store: Store, days: int) -> None:

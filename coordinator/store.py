@@ -1,4 +1,4 @@
-"""The coordinator's durable state: queries, where they stand, ciphertexts, and the register's leaves.
+"""The coordinator's durable state: queries, where they stand, ciphertexts, and with them the register.
 
 One SQLite file, one writer. Changes that wait at the same time share one transaction, each behind a
 savepoint of its own; nothing is acknowledged before its transaction is durable.
@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from coordinator import register
+from coordinator.register import Register
 from coordinator.rounds import Round
 from cordon.envelope import Envelope
 from cordon.errors import CordonError, Misconfigured, Unavailable
@@ -57,6 +59,7 @@ MIGRATIONS = (
     CREATE TABLE said (name BLOB PRIMARY KEY);
     CREATE TABLE cooldown (force TEXT PRIMARY KEY, until REAL NOT NULL);
     """,
+    register.SCHEMA,
 )
 THE_SUM = ""
 """Stands in a ciphertext's `force` for the sum of all."""
@@ -115,27 +118,36 @@ def create_store(path: Path, *, federation: str, now: int) -> None:
 class Store:
     """The open store of a serving coordinator; used from one event loop."""
 
-    def __init__(self, path: Path, *, federation: str) -> None:
+    def __init__(self, path: Path, *, federation: str, read_only: bool = False) -> None:
         """Open a store.
+
+        Args:
+            read_only: only to look, at how it stands now; another process may be the writer.
 
         Raises:
             Misconfigured: missing, truncated, foreign, newer, or open elsewhere.
         """
         if not path.is_file():
             raise Misconfigured(f"there is no store at {path}", hint="create it once: cordon coordinator init")
-        self._guard = _claim(path)
+        self._guard = None if read_only else _claim(path)
         self._waiting: list[tuple[Change[Any], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
         self._changing = False
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                f"file:{path}?mode={'ro' if read_only else 'rw'}", uri=True, isolation_level=None,
+                check_same_thread=False,
+            )  # fmt: skip
             self._connection.execute("PRAGMA synchronous = FULL")
             # What others are told is read here: it sees only what is durable.
             self._reader = sqlite3.connect(
                 f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
+            if read_only:
+                self._reader.execute("BEGIN")
             self._check(path, federation)
+            self.register = Register(self._connection, self._rows)
         except sqlite3.DatabaseError as error:
             raise Misconfigured(f"{path} is not a whole store: {error}", hint="restore it from a backup") from None
 
@@ -143,7 +155,8 @@ class Store:
         """Close the file."""
         self._reader.close()
         self._connection.close()
-        os.close(self._guard)
+        if self._guard is not None:
+            os.close(self._guard)
 
     async def write(self, change: Change[Result]) -> Result:
         """Run `change`, and return its result once it is durable.
@@ -174,8 +187,10 @@ class Store:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._changing = True
                 done = [(future, self._attempt(change)) for change, future in batch]
+                self.register.grow()
                 self._changing = False
                 await asyncio.to_thread(self._connection.execute, "COMMIT")
+                self.register.settle()
             except BaseException as error:
                 self._changing = False
                 self._fault = self._fault or error
@@ -203,18 +218,6 @@ class Store:
         finally:
             self._connection.execute("RELEASE change")
         return result, None
-
-    # Register
-
-    def append_leaf(self, envelope: Envelope) -> int:
-        """Append a leaf; returns its index, from 0."""
-        number = self.leaves()
-        self._connection.execute("INSERT INTO leaf VALUES (?, ?)", (number, codec.encode_envelope(envelope)))
-        return number
-
-    def leaves(self) -> int:
-        """Leaves in the register."""
-        return int(self._rows("SELECT coalesce(max(number) + 1, 0) FROM leaf")[0][0])
 
     # Queries
 
@@ -257,6 +260,14 @@ class Store:
             "UPDATE query SET round = ?, open = ?, closed = coalesce(closed, ?) WHERE query_hash = ?",
             (_ROUND.dump_json(state).decode(), is_open, None if is_open else now, query_hash),
         )
+
+    def scrub(self, query_hash: Digest) -> bool:
+        """Forget what a closed query asked; False while it is open."""
+        cursor = self._connection.execute(
+            "UPDATE query SET envelope = x'', certificate = x'', public_key = x'' WHERE query_hash = ? AND open = 0",
+            (query_hash,),
+        )
+        return cursor.rowcount == 1
 
     # Events
 
@@ -392,6 +403,9 @@ class Store:
             raise Misconfigured(f"{path} is not a coordinator's store")
         if version > len(MIGRATIONS):
             raise Misconfigured(f"{path} was written by a newer version of Cordon", hint="upgrade the coordinator")
+        if version < len(MIGRATIONS):
+            # A register without a tree never left a test bench, and nobody could check what it held.
+            raise Misconfigured(f"{path} was made before registers had checkpoints", hint="start a new federation")
         (owner,) = self._connection.execute("SELECT name FROM federation").fetchone() or ("nobody",)
         if owner != federation:
             raise Misconfigured(f"{path} belongs to the federation {owner!r}, not to {federation!r}")

@@ -201,6 +201,11 @@ class Manifest(_Model):
         """Fewest forces of an ordinary roster, c + 2: two honest ones always remain."""
         return self.colluders + 2
 
+    @property
+    def vouches_needed(self) -> int:
+        """Vouches of other forces before a started force opens its ledger: c + 1, as far as there are so many."""
+        return min(self.colluders + 1, len(self.forces) - 1)
+
     @cached_property
     def by_id(self) -> dict[str, Force]:
         """Members by force id."""

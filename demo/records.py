@@ -16,7 +16,7 @@ from cordon.manifest import read_manifest
 from demo.layout import HERE, Layout, held_by
 from demo.nominals import PERSONS, write_nominals
 from node.config import NodeConfig
-from node.ledger import create_ledger
+from node.ledgerfile import create_ledger
 from node.load import load
 from node.mapping import Mapping
 

@@ -23,7 +23,8 @@ from cordon.query.words import describe
 from cordon.units import Rho
 from cordon.wire.signed import peek
 from node.config import NodeConfig
-from node.ledger import Ledger, create_ledger
+from node.ledger import Ledger
+from node.ledgerfile import create_ledger
 from node.load import Quality, load
 from node.mapping import Mapping
 

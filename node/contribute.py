@@ -7,8 +7,10 @@ process, and a restarted node declines the attempt. docs/protocol.md §5 and §6
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -18,6 +20,7 @@ from cordon.manifest import Manifest
 from cordon.noise import add_noise_share
 from cordon.query.plan import CHECK_CELLS, blinded
 from cordon.register.leaf import Checkpoint, DeclineCode, Receipt
+from cordon.register.merkle import verify_consistency
 from cordon.sealing.bfv import Sealer
 from cordon.sealing.check import with_check_cells
 from cordon.sealing.ciphertext import chunks_digest
@@ -26,7 +29,7 @@ from cordon.sealing.masks import PairKeys, agree, check_ephemeral_keys, mask
 from cordon.sealing.transcript import transcript_hash
 from cordon.units import Digest
 from cordon.wire.messages import ALGORITHM_VERSION, Fixed, Ready
-from cordon.wire.signed import open_claimed, open_signed, payload_hash, sign
+from cordon.wire.signed import open_claimed, open_signed, sign
 from node.gate import Admission
 from node.ledger import Contribution, Ledger, Position
 from node.policy import Policy
@@ -45,6 +48,16 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where this force stands towards the register."""
+
+    checkpoint: Checkpoint
+    """The newest that it has accepted."""
+    agreed: bool
+    """Whether its clock and that checkpoint's time agree within an hour: only then a new period begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """A roster that passed every check."""
 
@@ -53,6 +66,13 @@ class Roster:
     transcript: Digest
     pairs: PairKeys
     sealer: Sealer
+
+
+class Forked(Declined):
+    """The roster's checkpoints are not of one register; its notes are the evidence."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(DeclineCode.ROSTER.words, text[:300])
 
 
 def period_of(now: int) -> int:
@@ -68,12 +88,14 @@ def prepare(
     manifest: Manifest,
     ledger: Ledger,
     signer: Signer,
+    standing: Standing,
     serial: int,
     now: int,
 ) -> Prepared:
     """Reserve an attempt's cost and sign a Ready note with a fresh ephemeral key.
 
     Args:
+        standing: what this force has accepted of the register.
         serial: grows with every note of this force.
 
     Raises:
@@ -85,15 +107,19 @@ def prepare(
         raise Declined(DeclineCode.QUESTION.words, f"the query was signed for {terms.attempts} attempts")
     if ledger.contribution(admission.query_hash, attempt) is not None:
         raise Declined(DeclineCode.ROSTER.words, "this force has contributed to this attempt already")
+    limits, domain = admission.limits, admission.spender.domain
+    period = ledger.period(domain, period_of(now), agreed=standing.agreed)
+    if attempt > 1 and ledger.spending.failed(domain, period) >= limits.failed:
+        raise Declined(DeclineCode.BUDGET.words, "failed attempts have used up this force's share for them in a year")
     timing = manifest.timing
     expires = min(terms.expires, now + timing.ready_seconds + timing.contribute_seconds)
     ledger.reserve(
         admission.query_hash,
         attempt,
-        domain=admission.domain,
+        spender=admission.spender,
         rho=terms.rho,
-        limits=admission.limits,
-        period=period_of(now),
+        limits=limits,
+        period=period,
         until=expires + timing.clock_tolerance_seconds,
         now=now,
     )
@@ -106,7 +132,7 @@ def prepare(
         manifest_hash=manifest.digest,
         plan=blinded(terms.nonce, admission.plan.digest),
         algorithm_version=ALGORITHM_VERSION,
-        checkpoint=Checkpoint(),
+        checkpoint=standing.checkpoint,
         expires=expires,
         serial=serial,
     )
@@ -114,11 +140,21 @@ def prepare(
 
 
 def check_roster(
-    fixed: Fixed, prepared: Prepared, *, force: str, manifest: Manifest, policy: Policy, now: int
+    fixed: Fixed,
+    prepared: Prepared,
+    *,
+    force: str,
+    manifest: Manifest,
+    policy: Policy,
+    shunned: frozenset[str],
+    now: int,
 ) -> Roster:
     """Check everything about a fixed roster that can be wrong, before any record is touched for it.
 
     Whatever is declined here is declined after a time that no record has a part in.
+
+    Args:
+        shunned: forces that made attempts fail, where failures have spent what this force allows them.
 
     Raises:
         Declined: with what is wrong; nothing was charged.
@@ -137,6 +173,9 @@ def check_roster(
     own = open_signed(Ready, prepared.note, manifest.keyring(force))
     for note in notes:
         _check_note(note, own, now - manifest.timing.clock_tolerance_seconds)
+    _check_one_line(fixed, notes)
+    if shunned & set(forces):
+        raise _refused(f"{min(shunned & set(forces))} has made too many attempts fail in this year")
     # Step 4: ephemeral keys are canonical and distinct.
     keys = {note.force: note.ephemeral_key for note in notes}
     try:
@@ -179,12 +218,15 @@ def contribute(
     force: str,
     ledger: Ledger,
     signer: Signer,
+    standing: Standing,
+    check: Callable[[], None],
     now: int,
 ) -> Contribution:
     """Build the whole contribution in memory, then commit charge, receipt and bytes together.
 
     Args:
         cells: the force's exact cells; they are neither stored nor kept.
+        check: raises Declined where the node must not commit any more.
 
     Raises:
         Declined: the attempt was contributed to before, or the budget does not hold it; nothing was charged.
@@ -194,7 +236,7 @@ def contribute(
     ciphertext_hash = chunks_digest(chunks)
     terms = admission.query.terms
 
-    def make_receipt(position: Position) -> tuple[Envelope, Digest]:
+    def make_receipt(position: Position) -> tuple[Envelope, Receipt]:
         receipt = Receipt(
             force=force,
             query_hash=admission.query_hash,
@@ -202,7 +244,7 @@ def contribute(
             transcript_hash=roster.transcript,
             analyst_key_id=admission.asked.analyst_key_id,
             purpose=terms.purpose,
-            domain=admission.domain,
+            domain=admission.spender.domain,
             period=position.period,
             rho=terms.rho,
             period_sum=position.period_sum,
@@ -211,23 +253,23 @@ def contribute(
             previous=position.previous,
             ciphertext_hash=ciphertext_hash,
             plan=blinded(terms.nonce, admission.plan.completed_digest(roster.size)),
-            checkpoint=Checkpoint(),
+            checkpoint=standing.checkpoint,
         )
-        envelope = sign(receipt, signer)
-        return envelope, payload_hash(envelope)
+        return sign(receipt, signer), receipt
 
     return ledger.commit(
         admission.query_hash,
         prepared.attempt,
-        domain=admission.domain,
+        spender=admission.spender,
         rho=terms.rho,
         limits=admission.limits,
-        period=period_of(now),
+        period=ledger.period(admission.spender.domain, period_of(now), agreed=standing.agreed),
         transcript_hash=roster.transcript,
         ciphertexts=chunks,
         expires=terms.expires,
         now=now,
         make_receipt=make_receipt,
+        check=check,
     )
 
 
@@ -260,6 +302,23 @@ def _check_note(note: Ready, own: Ready, earliest: int) -> None:
         raise _refused(f"{note.force} is ready for another query, attempt, manifest or plan than this force")
     if note.expires <= earliest:
         raise _refused(f"the note of {note.force} has expired")
+
+
+def _check_one_line(fixed: Fixed, notes: list[Ready]) -> None:
+    """Every force of the roster has accepted checkpoints of one register: its fork would show here."""
+    known: dict[int, tuple[Digest, str]] = {}
+    for note in notes:
+        size, root = note.checkpoint.size, note.checkpoint.root
+        before = known.setdefault(size, (root, note.force))
+        if size == 0 or before[0] != root:
+            raise Forked(f"{before[1]} and {note.force} have accepted different registers of {size} leaves")
+    shown = {(proof.old_size, proof.new_size): proof.hashes for proof in fixed.consistency}
+    for old, new in pairwise(sorted(known)):
+        try:
+            verify_consistency(old, known[old][0], new, known[new][0], shown.get((old, new), ()))
+        except Untrusted as error:
+            names = f"{known[old][1]} and {known[new][1]}"
+            raise Forked(f"the registers of {names} are not shown to be one: {error}") from None
 
 
 def _refused(text: str) -> Declined:

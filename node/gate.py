@@ -22,10 +22,10 @@ from cordon.manifest import Manifest
 from cordon.query.model import LONGEST_LIFE_SECONDS, Query
 from cordon.query.plan import Plan, make_plan
 from cordon.register.leaf import DeclineCode
+from cordon.register.spending import Limits, Room, Spender
 from cordon.sealing.seed import open_seed, seal_context
-from cordon.units import Digest, Rho
+from cordon.units import Digest
 from cordon.wire.signed import open_signed, question_digest
-from node.ledger import Limits
 from node.policy import Policy
 
 NONCE_BYTES = 32
@@ -60,7 +60,7 @@ class Admission:
     plan: Plan
     seed: bytes
     """The check seed, opened; as secret as the query's answer until it is published."""
-    domain: str
+    spender: Spender
     limits: Limits
 
     @property
@@ -104,7 +104,7 @@ class Gate:
         asked: Asked,
         *,
         holdings: Mapping[tuple[str, int], Holding],
-        left: Callable[[str, Limits], Rho],
+        room: Callable[[Spender, Limits], Room],
         paused: bool,
         now: int,
     ) -> Admission:
@@ -112,7 +112,7 @@ class Gate:
 
         Args:
             holdings: what this force holds, by data set and version.
-            left: what a budget domain could still spend.
+            room: what a spender could still be charged.
             paused: an officer has paused the node.
             now: seconds since 1970-01-01 UTC.
 
@@ -142,9 +142,13 @@ class Gate:
         seed = self._open_seed(query, asked.analyst_key_id)
         # Step 8: the budget.
         limits = self.policy.limits(holding.domain, self.manifest)
-        if limits is None or left(holding.domain, limits) < query.terms.rho:
-            raise Declined(DeclineCode.BUDGET.words, "the query would cost more than is left of the budget")
-        return Admission(asked, contract, plan, seed, holding.domain, limits)
+        if limits is None:
+            raise Declined(DeclineCode.BUDGET.words, "this force has set no budget for these records")
+        spender = Spender(holding.domain, asked.analyst_key_id, query.terms.purpose, asked.query_hash)
+        found = room(spender, limits)
+        if found.left < query.terms.rho:
+            raise Declined(DeclineCode.BUDGET.words, f"the query would cost more than is left of {found.under}")
+        return Admission(asked, contract, plan, seed, spender, limits)
 
     def _check_times(self, query: Query, now: int) -> None:
         terms, tolerance = query.terms, self.manifest.timing.clock_tolerance_seconds

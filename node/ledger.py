@@ -1,81 +1,35 @@
 """A force's ledger: what was decided, charged and sent, durable and hash-chained.
 
-One SQLite file, one writer. A charge, its signed receipt and the exact bytes that are to leave commit
-in one transaction; only then may anything leave. Numbers of receipts are consecutive and each names
-the one before, so the force can neither hide nor forge a charge. The file is never created by a
-serving node: a mistyped path would hand out a fresh budget over the same people.
-
-Entry format: hash = SHA-256 over the tag `cordon/v1/ledger-entry`, number, previous hash, kind, time
-and payload (`units.tagged_digest`; integers as 8 bytes, little-endian).
+A charge, its signed receipt and the exact bytes that are to leave commit in one transaction; only then
+may anything leave. Numbers of receipts are consecutive and each names the one before, so the force can
+neither hide nor forge a charge.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from cordon.envelope import Envelope
-from cordon.errors import Declined, Malformed, Misconfigured
+from cordon.errors import Declined, Misconfigured
 from cordon.register.leaf import NO_DIGEST, DeclineCode, Receipt
-from cordon.units import Digest, Rho, tagged_digest
+from cordon.register.spending import Limits, Room, Spender, Spending
+from cordon.units import Digest, Rho
 from cordon.wire import codec
-
-APPLICATION_ID = 0x434F5244
-_DAMAGED = "keep the node stopped; an older copy must not be put back: see deploy/RUNBOOK.md, section 2.9"
-MIGRATIONS = (
-    """
-    CREATE TABLE identity (force TEXT NOT NULL, created_at INTEGER NOT NULL, ledger_id BLOB NOT NULL);
-    CREATE TABLE entry (
-        number INTEGER PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,
-        payload BLOB NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL
-    );
-    CREATE TABLE query (
-        query_hash BLOB PRIMARY KEY, envelope BLOB NOT NULL, certificate BLOB NOT NULL,
-        analyst TEXT NOT NULL, answer BLOB NOT NULL, outcome TEXT NOT NULL, code TEXT NOT NULL,
-        text TEXT NOT NULL, decided_at INTEGER NOT NULL, expires INTEGER NOT NULL
-    );
-    CREATE TABLE charge (
-        number INTEGER PRIMARY KEY, query_hash BLOB NOT NULL, attempt INTEGER NOT NULL,
-        transcript_hash BLOB NOT NULL, receipt BLOB NOT NULL, receipt_hash BLOB NOT NULL,
-        domain TEXT NOT NULL, period INTEGER NOT NULL, rho INTEGER NOT NULL CHECK (rho >= 0),
-        period_sum INTEGER NOT NULL, lifetime_sum INTEGER NOT NULL, at INTEGER NOT NULL,
-        UNIQUE (query_hash, attempt)
-    );
-    CREATE TABLE outgoing (
-        query_hash BLOB NOT NULL, attempt INTEGER NOT NULL, position INTEGER NOT NULL,
-        ciphertext BLOB NOT NULL, expires INTEGER NOT NULL,
-        PRIMARY KEY (query_hash, attempt, position)
-    );
-    CREATE INDEX query_by_analyst ON query (analyst, decided_at);
-    CREATE TABLE manifest (version INTEGER PRIMARY KEY, digest BLOB NOT NULL, accepted_at INTEGER NOT NULL);
-    """,
-)
+from cordon.wire.signed import payload_hash
+from node.ledgerfile import DAMAGED
+from node.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one budget domain may spend: in a period, and ever."""
+class Reservation:
+    """What is held for one attempt, until it is charged or the time has passed."""
 
-    period: Rho
-    lifetime: Rho
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What one budget domain has spent, after its newest charge."""
-
-    period: int
-    """Number of the newest period that anything was charged to."""
-    in_period: Rho
-    lifetime: Rho
+    spender: Spender
+    rho: Rho
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,38 +78,15 @@ class HistoryRow:
     """(receipt number, rho) of each attempt that was charged."""
 
 
-def create_ledger(path: Path, *, force: str, now: int) -> None:
-    """Create an empty ledger for a force. Done once, by an officer, never by a serving node.
-
-    Raises:
-        Misconfigured: the file exists already, or cannot be written.
-    """
-    if path.exists():
-        raise Misconfigured(f"{path} exists already; a ledger is never overwritten")
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError as error:
-        raise Misconfigured(f"cannot create the ledger {path}: {error.strerror}") from None
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        for version, script in enumerate(MIGRATIONS, start=1):
-            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {version}; COMMIT;")
-        connection.execute("INSERT INTO identity VALUES (?, ?, ?)", (force, now, os.urandom(32)))
-    finally:
-        connection.close()
-
-
-class Ledger:
-    """The open ledger of a serving node; safe to use from several threads.
+class Ledger(Outbox):
+    """The open ledger of a force; safe to use from several threads.
 
     Reservations are held in memory only: they guard what is left of a budget between a Ready note
     and its commit, and without the ephemeral key, which a restart loses, there is no commit.
     """
 
     def __init__(self, path: Path, *, force: str, read_only: bool = False) -> None:
-        """Open a ledger and check that it is whole and this force's.
+        """Open a ledger, check that it is whole and this force's, and add up what was spent.
 
         Args:
             read_only: only to look; another process may be the writer.
@@ -163,37 +94,10 @@ class Ledger:
         Raises:
             Misconfigured: missing, truncated, foreign, newer, broken in its chain, or open elsewhere.
         """
-        if not path.is_file():
-            raise Misconfigured(
-                f"there is no ledger at {path}",
-                hint="if this force is new, create it with 'cordon node create-ledger'; else correct the path",
-            )
-        self._lock = threading.RLock()
-        self._reserved: dict[tuple[Digest, int], tuple[str, Rho, int]] = {}
-        mode = "ro" if read_only else "rw"
-        with ExitStack() as opened:
-            self._guard = None if read_only else _claim(path)
-            if self._guard is not None:
-                opened.callback(os.close, self._guard)
-            try:
-                self._connection = sqlite3.connect(
-                    f"file:{path}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-                )
-                opened.callback(self._connection.close)
-                self._connection.execute("PRAGMA synchronous = FULL")
-                self._check(path, force)
-            except (sqlite3.DatabaseError, Malformed) as error:
-                raise Misconfigured(f"{path} is not a whole ledger: {error}", hint=_DAMAGED) from None
-            # Whole, and this force's: both stay open.
-            opened.pop_all()
-
-    def close(self) -> None:
-        """Close the file and let another process open it."""
-        with self._lock:
-            self._connection.close()
-            if self._guard is not None:
-                os.close(self._guard)
-                self._guard = None
+        self._reserved: dict[tuple[Digest, int], Reservation] = {}
+        self.spending = Spending()
+        """What was charged, by domain, period, analyst, purpose and query."""
+        super().__init__(path, force=force, read_only=read_only)
 
     # Decisions
 
@@ -247,29 +151,39 @@ class Ledger:
 
     # Budget
 
-    def spent(self, domain: str) -> Spent:
-        """What a budget domain has spent."""
-        row = self._one(
-            "SELECT period, period_sum, lifetime_sum FROM charge WHERE domain = ? ORDER BY number DESC LIMIT 1", domain
-        )
-        return Spent(0, Rho(0), Rho(0)) if row is None else Spent(row[0], Rho(row[1]), Rho(row[2]))
+    def period(self, domain: str, calendar: int, *, agreed: bool) -> int:
+        """The budget period that a charge falls in.
 
-    def left(self, domain: str, limits: Limits, period: int, now: int) -> Rho:
-        """What a domain could still spend now, reservations taken off."""
+        Args:
+            calendar: the period that this force's clock shows.
+            agreed: whether clock and register agree on the time; else no new period begins.
+
+        Raises:
+            Declined: nothing was ever charged, and clock and register do not agree.
+        """
+        newest = self.spending.period(domain)
+        if calendar <= newest:
+            return newest
+        if agreed:
+            return calendar
+        if newest == 0:
+            raise Declined(DeclineCode.FAULT.words, "this force's clock and the register's time do not agree")
+        return newest
+
+    def room(self, spender: Spender, limits: Limits, period: int, now: int) -> Room:
+        """What a spender could still be charged, other reservations taken off."""
         with self._lock:
-            spent = self.spent(domain)
+            held = [(item.spender, item.rho) for item in self._reserved.values() if item.until > now]
             # A clock that went back must not reopen a period that has passed.
-            in_period = spent.in_period.nano if period <= spent.period else 0
-            held = sum(rho.nano for of, rho, until in self._reserved.values() if of == domain and until > now)
-            left = min(limits.period.nano - in_period, limits.lifetime.nano - spent.lifetime.nano) - held
-            return Rho(max(0, left))
+            newest = max(period, self.spending.period(spender.domain))
+            return self.spending.room(spender, newest, limits, held)
 
     def reserve(
         self,
         query_hash: Digest,
         attempt: int,
         *,
-        domain: str,
+        spender: Spender,
         rho: Rho,
         limits: Limits,
         period: int,
@@ -283,15 +197,50 @@ class Ledger:
         """
         with self._lock:
             self._reserved.pop((query_hash, attempt), None)
-            if self.left(domain, limits, period, now) < rho:
-                raise Declined(DeclineCode.BUDGET.words, "the query would cost more than is left of the budget")
-            self._reserved[query_hash, attempt] = (domain, rho, until)
+            self._check_room(spender, rho, limits, period, now)
+            self._reserved[query_hash, attempt] = Reservation(spender, rho, until)
 
     def release(self, query_hash: Digest) -> None:
         """Let every reservation for a query go."""
         with self._lock:
             for name in [name for name in self._reserved if name[0] == query_hash]:
                 del self._reserved[name]
+
+    def _check_room(self, spender: Spender, rho: Rho, limits: Limits, period: int, now: int) -> None:
+        room = self.room(spender, limits, period, now)
+        if room.left < rho:
+            raise Declined(DeclineCode.BUDGET.words, f"the query would cost more than is left of {room.under}")
+
+    # Failures
+
+    def record_failure(self, query_hash: Digest, attempt: int, missing: tuple[str, ...], now: int) -> None:
+        """Record that an attempt that this force was charged for has failed; once, and only if it was charged.
+
+        Args:
+            missing: forces that did not contribute, as far as the coordinator has named them.
+        """
+        row = self._one(
+            "SELECT domain, period, rho FROM charge WHERE query_hash = ? AND attempt = ?", query_hash, attempt
+        )
+        known = self._one("SELECT 1 FROM failure WHERE query_hash = ? AND attempt = ?", query_hash, attempt)
+        if row is None or known is not None:
+            return
+        names = " ".join(missing)
+        with self._lock:
+            with self._transaction() as connection:
+                connection.execute("INSERT INTO failure VALUES (?, ?, ?, ?, ?)", (query_hash, attempt, names, *row[:2]))
+                self._append("failure", query_hash + attempt.to_bytes(4, "little") + names.encode(), now)
+            self.spending.add_failed(row[0], row[1], Rho(row[2]))
+
+    def charged_before(self, query_hash: Digest, attempt: int) -> list[int]:
+        """Earlier attempts of a query that this force was charged for."""
+        rows = self._all("SELECT attempt FROM charge WHERE query_hash = ? AND attempt < ?", query_hash, attempt)
+        return [row[0] for row in rows]
+
+    def failing(self, period: int) -> frozenset[str]:
+        """Forces that were named in a failed attempt of this period that this force was charged for."""
+        rows = self._all("SELECT missing FROM failure WHERE period = ?", period)
+        return frozenset(force for row in rows for force in row[0].split())
 
     # Charges
 
@@ -314,7 +263,7 @@ class Ledger:
         query_hash: Digest,
         attempt: int,
         *,
-        domain: str,
+        spender: Spender,
         rho: Rho,
         limits: Limits,
         period: int,
@@ -322,53 +271,61 @@ class Ledger:
         ciphertexts: list[bytes],
         expires: int,
         now: int,
-        make_receipt: Callable[[Position], tuple[Envelope, Digest]],
+        make_receipt: Callable[[Position], tuple[Envelope, Receipt]],
+        check: Callable[[], None],
     ) -> Contribution:
         """Charge, receipt and the bytes to send, in one durable transaction.
 
         Args:
-            make_receipt: signs the receipt for its position; returns it and its payload's SHA-256.
+            make_receipt: makes and signs the receipt for its position.
+            check: raises Declined where the node must not commit any more, e.g. because it was paused.
 
         Raises:
             Declined: the attempt was committed before, or less than `rho` is left. Nothing changes.
         """
-        with self._transaction() as connection:
-            if self._one("SELECT 1 FROM charge WHERE query_hash = ? AND attempt = ?", query_hash, attempt):
-                raise Declined(DeclineCode.ROSTER.words, "this attempt was already contributed to")
-            self._reserved.pop((query_hash, attempt), None)
-            if self.left(domain, limits, period, now) < rho:
-                raise Declined(DeclineCode.BUDGET.words, "the query would cost more than is left of the budget")
-            position = self._next(domain, rho, period)
-            receipt, receipt_hash = make_receipt(position)
-            encoded = codec.encode_envelope(receipt)
-            connection.execute(
-                "INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    position.number,
-                    query_hash,
-                    attempt,
-                    transcript_hash,
-                    encoded,
-                    receipt_hash,
-                    domain,
-                    position.period,
-                    rho.nano,
-                    position.period_sum.nano,
-                    position.lifetime_sum.nano,
-                    now,
-                ),
-            )
-            connection.executemany(
-                "INSERT INTO outgoing VALUES (?, ?, ?, ?, ?)",
-                [(query_hash, attempt, at, chunk, expires) for at, chunk in enumerate(ciphertexts)],
-            )
-            self._append("charge", encoded, now)
-        return Contribution(transcript_hash, receipt, tuple(ciphertexts))
+        with self._lock:
+            with self._transaction() as connection:
+                check()
+                if self._one("SELECT 1 FROM charge WHERE query_hash = ? AND attempt = ?", query_hash, attempt):
+                    raise Declined(DeclineCode.ROSTER.words, "this attempt was already contributed to")
+                self._reserved.pop((query_hash, attempt), None)
+                self._check_room(spender, rho, limits, period, now)
+                position = self._next(spender.domain, rho, period)
+                envelope, receipt = make_receipt(position)
+                encoded = codec.encode_envelope(envelope)
+                connection.execute(
+                    "INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                    (
+                        position.number,
+                        query_hash,
+                        attempt,
+                        transcript_hash,
+                        encoded,
+                        payload_hash(envelope),
+                        spender.domain,
+                        position.period,
+                        rho.nano,
+                        position.period_sum.nano,
+                        position.lifetime_sum.nano,
+                        now,
+                    ),
+                )
+                connection.executemany(
+                    "INSERT INTO outgoing VALUES (?, ?, ?, ?, ?)",
+                    [(query_hash, attempt, at, chunk, expires) for at, chunk in enumerate(ciphertexts)],
+                )
+                self._append("charge", encoded, now)
+            self.spending.add(receipt)
+        return Contribution(transcript_hash, envelope, tuple(ciphertexts))
 
     def forget_expired(self, now: int) -> None:
-        """Delete the sent bytes of expired queries; charges and receipts stay for ever."""
+        """Delete the sent bytes of expired queries whose receipts are proven; charges and receipts stay for ever."""
         with self._transaction() as connection:
-            connection.execute("DELETE FROM outgoing WHERE expires <= ?", (now,))
+            connection.execute(
+                "DELETE FROM outgoing WHERE expires <= ? AND (query_hash, attempt) IN "
+                "(SELECT query_hash, attempt FROM charge WHERE leaf IS NOT NULL)",
+                (now,),
+            )
 
     @property
     def sequence(self) -> int:
@@ -422,105 +379,45 @@ class Ledger:
             for query_hash, analyst, outcome, code, text, decided_at, envelope in rows
         ]
 
+    def receipt_hash(self, number: int) -> Digest | None:
+        """Payload hash of the receipt with this number, if there is one."""
+        row = self._one("SELECT receipt_hash FROM charge WHERE number = ?", number)
+        return None if row is None else Digest(row[0])
+
     # Internals
 
-    def _check(self, path: Path, force: str) -> None:
-        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION_ID or version < 1:
-            raise Misconfigured(f"{path} is not a Cordon ledger")
-        if version > len(MIGRATIONS):
-            raise Misconfigured(f"{path} was written by a newer version of Cordon", hint="upgrade this node")
-        (owner,) = self._connection.execute("SELECT force FROM identity").fetchone() or ("nobody",)
-        if owner != force:
-            raise Misconfigured(f"{path} is the ledger of {owner}, not of {force}")
-        self._check_chain(path)
-        self._check_charges(path)
-
-    def _check_charges(self, path: Path) -> None:
+    def _check_content(self, path: Path) -> None:
         """The charges that budgets are read from are those whose receipts stand in the chain."""
         chained = [row[0] for row in self._all("SELECT payload FROM entry WHERE kind = 'charge' ORDER BY number")]
         rows = self._all("SELECT receipt, domain, period, rho, period_sum, lifetime_sum FROM charge ORDER BY number")
         for number, (payload, row) in enumerate(zip_longest(chained, rows), start=1):
-            if payload is None or row is None or row[0] != payload or row[1:] != _charged(payload):
+            receipt = None if payload is None else _receipt(payload)
+            if receipt is None or row is None or row[0] != payload or row[1:] != _charged(receipt):
                 raise Misconfigured(
-                    f"{path}: charge {number} is not what its receipt says: the ledger was altered",
-                    hint=_DAMAGED,
+                    f"{path}: charge {number} is not what its receipt says: the ledger was altered", hint=DAMAGED
                 )
-
-    def _check_chain(self, path: Path) -> None:
-        previous = NO_DIGEST
-        entries = self._connection.execute(
-            "SELECT number, kind, at, payload, previous, hash FROM entry ORDER BY number"
+            self.spending.add(receipt)
+        failures = (
+            "SELECT domain, period, sum(rho) FROM failure JOIN charge USING (query_hash, attempt, domain, period) "
+            "GROUP BY domain, period"
         )
-        for expected, (number, kind, at, payload, before, digest) in enumerate(entries, start=1):
-            if number != expected or before != previous or entry_hash(number, previous, kind, at, payload) != digest:
-                raise Misconfigured(
-                    f"{path}: entry {expected} does not follow from the one before: the ledger was altered",
-                    hint=_DAMAGED,
-                )
-            previous = Digest(digest)
+        for domain, period, rho in self._all(failures):
+            self.spending.add_failed(domain, period, Rho(rho))
+        self._check_statements()
 
     def _next(self, domain: str, rho: Rho, period: int) -> Position:
         row = self._one("SELECT number, receipt_hash FROM charge ORDER BY number DESC LIMIT 1")
         number, previous = (0, NO_DIGEST) if row is None else (row[0], Digest(row[1]))
-        spent = self.spent(domain)
-        newest = max(period, spent.period)
-        before = spent.in_period if newest == spent.period else Rho(0)
-        return Position(number + 1, previous, newest, before + rho, spent.lifetime + rho)
-
-    def _append(self, kind: str, payload: bytes, now: int) -> None:
-        row = self._one("SELECT number, hash FROM entry ORDER BY number DESC LIMIT 1")
-        number, previous = (1, NO_DIGEST) if row is None else (row[0] + 1, Digest(row[1]))
-        digest = entry_hash(number, previous, kind, now, payload)
-        self._connection.execute(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", (number, kind, now, payload, previous, digest)
+        spending = self.spending
+        period = max(period, spending.period(domain))
+        return Position(
+            number + 1, previous, period, spending.in_period(domain, period) + rho, spending.lifetime(domain) + rho
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # A full disk may have ended the transaction already.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
-    def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
-        rows = self._all(statement, *values)
-        return rows[0] if rows else None
-
-    def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+def _receipt(encoded: bytes) -> Receipt:
+    return codec.decode(Receipt, codec.decode_envelope(encoded).payload)
 
 
-def entry_hash(number: int, previous: Digest, kind: str, at: int, payload: bytes) -> Digest:
-    """Hash of one ledger entry, which names everything before it."""
-    return tagged_digest(
-        "cordon/v1/ledger-entry",
-        number.to_bytes(8, "little"),
-        previous,
-        kind.encode(),
-        at.to_bytes(8, "little"),
-        payload,
-    )
-
-
-def _charged(encoded: bytes) -> tuple[str, int, int, int, int]:
-    receipt = codec.decode(Receipt, codec.decode_envelope(encoded).payload)
+def _charged(receipt: Receipt) -> tuple[str, int, int, int, int]:
     return receipt.domain, receipt.period, receipt.rho.nano, receipt.period_sum.nano, receipt.lifetime_sum.nano
-
-
-def _claim(path: Path) -> int:
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise Misconfigured(f"{path} is in use by another node process", hint="stop it first") from None
-    return handle

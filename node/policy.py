@@ -13,8 +13,8 @@ from cordon.errors import Declined
 from cordon.manifest import Manifest
 from cordon.query.model import Question, Terms, atoms
 from cordon.register.leaf import DeclineCode
+from cordon.register.spending import Limits
 from cordon.units import Name, Positive, Rho
-from node.ledger import Limits
 
 
 class Budget(ConfigModel):
@@ -58,7 +58,9 @@ class Policy(ConfigModel):
         if budget is None:
             return None
         delta = float(manifest.delta)
-        return Limits(rho_for_epsilon(budget.epsilon_per_year, delta), rho_for_epsilon(budget.epsilon_lifetime, delta))
+        year = rho_for_epsilon(budget.epsilon_per_year, delta)
+        lifetime = rho_for_epsilon(budget.epsilon_lifetime, delta)
+        return Limits(year, lifetime, analyst=year, purpose=year, query=year, failed=Rho(year.nano // 5))
 
     def check(self, question: Question, terms: Terms, manifest: Manifest) -> None:
         """Check a query against every rule that does not depend on the roster.

@@ -6,7 +6,6 @@ The main thread reads tasks from the connection; a few workers answer them.
 from __future__ import annotations
 
 import random
-import secrets
 import sqlite3
 import threading
 import time
@@ -17,11 +16,10 @@ import structlog
 
 from cordon.catalogue import Catalogue, read_catalogue
 from cordon.configfile import read_config
-from cordon.envelope import Envelope, KeySigner
+from cordon.envelope import Envelope, KeySigner, Signer
 from cordon.errors import CordonError, Misconfigured, Refused, Unavailable
 from cordon.keyfile import read_seal_key, read_signing_key
-from cordon.manifest import read_manifest
-from cordon.register.leaf import Checkpoint
+from cordon.manifest import Manifest, read_manifest
 from cordon.wire.channel import Channel, Stream
 from cordon.wire.messages import (
     PROTOCOL_VERSION,
@@ -33,6 +31,8 @@ from cordon.wire.messages import (
     NodeAnswer,
     Prepare,
     Task,
+    Vouched,
+    VouchFor,
 )
 from cordon.wire.services import ANSWER, CONTRIBUTE, WATCH
 from cordon.wire.signed import sign
@@ -41,7 +41,9 @@ from node.config import NodeConfig
 from node.gate import Gate
 from node.ledger import Contribution, Ledger
 from node.load import snapshot_path
+from node.outbox import statement_of
 from node.policy import Policy
+from node.standing import RegisterLink
 from node.tasks import Snapshots, Tasks, Tools
 
 WORKERS = 4
@@ -49,6 +51,9 @@ CALL_SECONDS = 20.0
 MOST_CALL_TRIES = 3
 LONGEST_BACKOFF_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 5.0
+LINK_SECONDS = 1.0
+MOST_HELD = 2000
+"""Tasks that wait for the ledger to open."""
 
 
 class Node:
@@ -79,6 +84,15 @@ class Node:
         self._ledger = Ledger(config.ledger, force=config.force)
         self._ledger.accept_manifest(manifest.version, manifest.digest, _now())
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="task")
+        state_budgets(policy, manifest, self._ledger, self._signer, config.force, _now())
+        self._link = RegisterLink(
+            force=config.force,
+            manifest=manifest,
+            ledger=self._ledger,
+            signer=self._signer,
+            clock=_now,
+            log=self._log,
+        )
         tools = Tools(
             force=config.force,
             gate=Gate(config.force, manifest, self._catalogue, policy, seal_key),
@@ -86,9 +100,13 @@ class Node:
             ledger=self._ledger,
             signer=self._signer,
             pause_file=config.pause_file,
+            standing=self._link.standing,
             clock=_now,
         )
+        self._held: list[tuple[Task, float]] = []
+        self._paused = config.pause_file.exists()
         self._tasks = Tasks(tools, snapshots)
+        self._holding = threading.Lock()
         self._stopping = threading.Event()
         self._stream: Stream | None = None
         self._channel: Channel | None = None
@@ -97,6 +115,7 @@ class Node:
         """Serve until `stop`; connect again for ever, with jittered exponential backoff."""
         self._log.info("node started", version=self._manifest.version)
         threading.Thread(target=self._keep_house, daemon=True, name="housekeeping").start()
+        threading.Thread(target=self._keep_link, daemon=True, name="register").start()
         failures = 0
         while not self._stopping.is_set():
             # A connection that served resets the backoff: only consecutive failures grow it.
@@ -136,13 +155,13 @@ class Node:
         hello = Hello(
             force=self._config.force,
             protocol_version=PROTOCOL_VERSION,
-            features=(),
+            features=("paused",) if self._paused else (),
             contracts=tuple(snapshots[name].held for name in sorted(snapshots)),
             manifest_version=self._manifest.version,
             manifest_hash=self._manifest.digest,
-            checkpoint=Checkpoint(),
+            checkpoint=self._link.accepted,
             ledger_sequence=self._ledger.sequence,
-            challenge=secrets.token_bytes(32),
+            challenge=self._link.challenge(),
             sent_at=_now(),
         )
         return sign(hello, self._signer)
@@ -165,6 +184,8 @@ class Node:
             threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
 
     def _dispatch(self, task: Task, arrived: float) -> None:
+        if isinstance(task, Decide | Prepare) and self._hold(task, arrived):
+            return
         if isinstance(task, Decide):
             self._answer(self._tasks.decide(task))
         elif isinstance(task, Prepare):
@@ -172,7 +193,29 @@ class Node:
         elif isinstance(task, Fixed):
             self._contribute(task, arrived)
         elif isinstance(task, Closed):
-            self._tasks.close(task.query_hash)
+            self._tasks.close(task.query_hash, task.failures)
+        elif isinstance(task, VouchFor):
+            self._link.vouch(self._live_channel(), task)
+        elif isinstance(task, Vouched):
+            self._link.vouched(self._live_channel(), task)
+            self._let_go()
+
+    def _hold(self, task: Task, arrived: float) -> bool:
+        """Keep a task until the ledger is open; False where it is."""
+        with self._holding:
+            if self._link.is_open:
+                return False
+            # The coordinator sends what is still owed again: the oldest can be dropped.
+            self._held = [*self._held[-MOST_HELD:], (task, arrived)]
+            return True
+
+    def _let_go(self) -> None:
+        with self._holding:
+            if not self._link.is_open:
+                return
+            held, self._held = self._held, []
+        for task, arrived in held:
+            self._workers.submit(self._handle, task, arrived)
 
     def _contribute(self, fixed: Fixed, arrived: float) -> None:
         made = self._tasks.contribute(fixed)
@@ -231,6 +274,7 @@ class Node:
         while not self._stopping.wait(HOUSEKEEPING_SECONDS):
             try:
                 self._tasks.forget_expired()
+                self._show_pause()
                 marks = _marks(self._config.state, self._catalogue)
                 if marks != self._marks:
                     self._marks = marks
@@ -238,6 +282,28 @@ class Node:
             except (OSError, sqlite3.Error) as error:
                 # A disk that is full for a moment: the next pass does what this one could not.
                 self._log.error("housekeeping failed; it is tried again", reason=type(error).__name__)
+
+    def _keep_link(self) -> None:
+        while not self._stopping.wait(LINK_SECONDS):
+            channel = self._channel
+            if channel is None or self._stream is None:
+                continue
+            try:
+                self._link.open_alone(channel)
+                self._let_go()
+                self._link.keep(channel)
+            except CordonError as error:
+                self._log.warning("the register could not be asked", reason=str(error))
+            except sqlite3.Error as error:
+                self._log.error("the ledger could not be written; it is tried again", reason=type(error).__name__)
+
+    def _show_pause(self) -> None:
+        paused = self._config.pause_file.exists()
+        if paused != self._paused:
+            self._paused = paused
+            self._log.info("paused" if paused else "resumed")
+            # Connecting again says it in a new Hello.
+            self._break_stream()
 
     def _take_new_snapshots(self) -> None:
         try:
@@ -248,6 +314,25 @@ class Node:
         self._log.info("serving a new snapshot")
         # Connecting again says in a new Hello what is held now.
         self._break_stream()
+
+
+def state_budgets(policy: Policy, manifest: Manifest, ledger: Ledger, signer: Signer, force: str, now: int) -> None:
+    """Sign a budget statement for each domain whose limits are not those that were stated last."""
+    for domain in sorted(policy.budget):
+        limits, before = policy.limits(domain, manifest), ledger.stated(domain)
+        if limits is None or (before is not None and before.limits == limits):
+            continue
+        number, previous = ledger.next_statement()
+        statement = statement_of(
+            limits,
+            force=force,
+            domain=domain,
+            number=number,
+            previous=previous,
+            after_receipt=ledger.sequence,
+            now=now,
+        )
+        ledger.state(statement, sign(statement, signer), now)
 
 
 def open_snapshots(state: Path, catalogue: Catalogue) -> Snapshots:

@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cordon.catalogue import Catalogue
-from cordon.envelope import QUERY, Signer, commitment
-from cordon.errors import Declined
-from cordon.register.leaf import Decision, DeclineCode, Outcome, text_commitment
-from cordon.units import Digest, Rho
+from cordon.envelope import QUERY, Envelope, Signer, commitment
+from cordon.errors import Declined, Malformed, Untrusted
+from cordon.register.leaf import AttemptFailed, Decision, DeclineCode, Outcome, text_commitment
+from cordon.register.spending import Limits, Room, Spender
+from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import MOST_TEXT, Decide, Fixed, NodeAnswer, Prepare, Text
-from cordon.wire.signed import sign
+from cordon.wire.signed import open_signed, sign
 from node.aggregate import Snapshot
-from node.contribute import Prepared, check_roster, contribute, period_of, prepare
+from node.contribute import Forked, Prepared, Standing, check_roster, contribute, period_of, prepare
 from node.gate import Admission, Asked, Gate, Holding
-from node.ledger import Contribution, Ledger, Limits
+from node.ledger import Contribution, Ledger
 
 MOST_DECISIONS_AN_HOUR = 2000
 """Decisions about one analyst's queries that a ledger takes in."""
@@ -50,6 +51,8 @@ class Tools:
     ledger: Ledger
     signer: Signer
     pause_file: Path
+    standing: Callable[[], Standing]
+    """Where the force stands towards the register; raises Declined where it may promise and charge nothing."""
     clock: Callable[[], int]
     """Seconds since 1970-01-01 UTC."""
 
@@ -81,6 +84,10 @@ class Tasks:
 
     def prepare(self, task: Prepare) -> NodeAnswer:
         """Reserve, and be ready for one attempt of an admitted query."""
+        self._note_failures(task.query_hash, task.failures)
+        for attempt in self._tools.ledger.charged_before(task.query_hash, task.attempt):
+            # A further attempt says that the one before failed, also where nobody says who was missing.
+            self._tools.ledger.record_failure(task.query_hash, attempt, (), self._tools.clock())
         return self._with_ready(NodeAnswer(None, None, None), task.query_hash, task.attempt)
 
     def contribute(self, fixed: Fixed) -> Contribution | NodeAnswer:
@@ -100,8 +107,13 @@ class Tasks:
         text = "the query has expired, and what was sent for it is deleted"
         return self._signed(fixed.query_hash, fixed.attempt, Outcome.DECLINED, DeclineCode.EXPIRED, text)
 
-    def close(self, query_hash: Digest) -> None:
-        """Forget a query that has ended, and let its reservations go."""
+    def close(self, query_hash: Digest, failures: tuple[Envelope, ...] = ()) -> None:
+        """Forget a query that has ended, and let its reservations go.
+
+        Args:
+            failures: signed AttemptFailed of each attempt that failed.
+        """
+        self._note_failures(query_hash, failures)
         self._tools.ledger.release(query_hash)
         with self._lock:
             admission = self._admissions.pop(query_hash, None)
@@ -123,6 +135,17 @@ class Tasks:
         tolerance = self._tools.gate.manifest.timing.clock_tolerance_seconds
         with self._lock:
             self._closed = {name: expires for name, expires in self._closed.items() if expires + tolerance > now}
+
+    def _note_failures(self, query_hash: Digest, failures: tuple[Envelope, ...]) -> None:
+        tools = self._tools
+        for envelope in failures:
+            try:
+                failed = open_signed(AttemptFailed, envelope, tools.gate.manifest.coordinator_keyring)
+            except (Untrusted, Malformed):
+                # Nobody is shunned upon what the coordinator has not signed.
+                continue
+            if failed.query_hash == query_hash:
+                tools.ledger.record_failure(query_hash, failed.attempt, failed.missing, tools.clock())
 
     # Decide
 
@@ -159,13 +182,13 @@ class Tasks:
     def _examine(self, asked: Asked, now: int) -> Admission:
         tools = self._tools
 
-        def left(domain: str, limits: Limits) -> Rho:
-            return tools.ledger.left(domain, limits, period_of(now), now)
+        def room(spender: Spender, limits: Limits) -> Room:
+            return tools.ledger.room(spender, limits, period_of(now), now)
 
         holdings = {
             name: Holding(tools.catalogue[name][0], snapshot.domain) for name, snapshot in self.snapshots.items()
         }
-        return tools.gate.examine(asked, holdings=holdings, left=left, paused=tools.pause_file.exists(), now=now)
+        return tools.gate.examine(asked, holdings=holdings, room=room, paused=tools.pause_file.exists(), now=now)
 
     def _record(self, task: Decide, asked: Asked, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
         answer = self._signed(asked.query_hash, 0, outcome, code, text)
@@ -229,6 +252,7 @@ class Tasks:
             manifest=tools.gate.manifest,
             ledger=tools.ledger,
             signer=tools.signer,
+            standing=tools.standing(),
             serial=self._next_serial(),
             now=tools.clock(),
         )
@@ -271,18 +295,30 @@ class Tasks:
         if prepared is None:
             raise Declined(DeclineCode.RESTARTED.words, "this force has restarted since it was ready")
         now = tools.clock()
-        roster = check_roster(
-            fixed, prepared, force=tools.force, manifest=tools.gate.manifest, policy=tools.gate.policy, now=now
-        )
-        terms = prepared.admission.query.terms
+        standing = tools.standing()
+        admission, period = prepared.admission, self._period(prepared.admission, standing, now)
+        try:
+            roster = check_roster(
+                fixed,
+                prepared,
+                force=tools.force,
+                manifest=tools.gate.manifest,
+                policy=tools.gate.policy,
+                shunned=self._shunned(admission, period),
+                now=now,
+            )
+        except Forked as forked:
+            tools.ledger.keep_evidence(str(forked), map(codec.encode_envelope, fixed.roster), now)
+            raise
+        self._check_not_paused()
         # Held anew, so that nothing but a fault can stand between touching records and charging for it.
         tools.ledger.reserve(
             fixed.query_hash,
             fixed.attempt,
-            domain=prepared.admission.domain,
-            rho=terms.rho,
-            limits=prepared.admission.limits,
-            period=period_of(now),
+            spender=admission.spender,
+            rho=admission.query.terms.rho,
+            limits=admission.limits,
+            period=period,
             until=now + tools.gate.manifest.timing.contribute_seconds,
             now=now,
         )
@@ -291,13 +327,37 @@ class Tasks:
             if self._prepared.pop(name, None) is not prepared:
                 raise Declined(DeclineCode.ROSTER.words, "another roster was looked at for this attempt")
         # No record is touched before this line, and whatever passes it is charged.
-        cells = self._aggregate(prepared.admission)
-        return contribute(prepared, roster, cells, force=tools.force, ledger=tools.ledger, signer=tools.signer, now=now)
+        cells = self._aggregate(admission)
+        return contribute(
+            prepared,
+            roster,
+            cells,
+            force=tools.force,
+            ledger=tools.ledger,
+            signer=tools.signer,
+            standing=standing,
+            check=self._check_not_paused,
+            now=now,
+        )
+
+    def _period(self, admission: Admission, standing: Standing, now: int) -> int:
+        return self._tools.ledger.period(admission.spender.domain, period_of(now), agreed=standing.agreed)
+
+    def _shunned(self, admission: Admission, period: int) -> frozenset[str]:
+        """Forces that no roster may hold: they made attempts fail, and failures have spent their share."""
+        ledger = self._tools.ledger
+        if ledger.spending.failed(admission.spender.domain, period) < admission.limits.failed:
+            return frozenset()
+        return ledger.failing(period)
+
+    def _check_not_paused(self) -> None:
+        if self._tools.pause_file.exists():
+            raise Declined(DeclineCode.PAUSED.words, "this force has paused its node")
 
     def _aggregate(self, admission: Admission) -> list[int]:
         plan = admission.plan
         snapshot = self.snapshots.get((plan.question.dataset, plan.question.contract_version))
-        if snapshot is None or snapshot.domain != admission.domain:
+        if snapshot is None or snapshot.domain != admission.spender.domain:
             raise Declined(DeclineCode.RESTARTED.words, "this force has loaded its records anew since it was asked")
         return snapshot.aggregate(plan, self._tools.force)
 

@@ -39,17 +39,30 @@ from cordon.manifest import read_manifest
 from cordon.query.sql import parse_sql
 from cordon.units import Digest
 from cordon.wire import codec, services
-from cordon.wire.messages import Closed, ContributionHead, Decide, Fixed, NodeAnswer, Prepare, Submission, Task
+from cordon.wire.messages import (
+    Closed,
+    ContributionHead,
+    Decide,
+    Fixed,
+    NodeAnswer,
+    Prepare,
+    Submission,
+    Task,
+    Vouched,
+    VouchFor,
+)
 from cordon.wire.signed import sign
 from demo.layout import Design, Layout, lay_out
 from demo.nominals import write_nominals
 from node.config import NodeConfig
 from node.gate import Gate
-from node.ledger import Contribution, Ledger, create_ledger
+from node.ledger import Contribution, Ledger
+from node.ledgerfile import create_ledger
 from node.load import load
 from node.mapping import Mapping
 from node.policy import Policy
-from node.service import open_snapshots
+from node.service import open_snapshots, state_budgets
+from node.standing import RegisterLink
 from node.tasks import Tasks, Tools
 
 FORCES = ("essex", "kent", "norfolk", "suffolk", "surrey")
@@ -71,6 +84,9 @@ class Member:
     tasks: Tasks
     ledger: Ledger
     gate: Gate
+    link: RegisterLink
+    held: list[Any] = field(default_factory=list)
+    """Tasks that wait until the ledger is open."""
     sent: dict[tuple[Digest, int], list[tuple[bytes, ...]]] = field(default_factory=dict)
     """Everything that ever left for an attempt: receipt and ciphertexts, each time it was sent."""
 
@@ -106,6 +122,8 @@ class Members:
         self.layout = _copied(root, design, analysts, persons)
         self.loop = asyncio.new_event_loop()
         self.log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda _l, _m, event: str(event)])
+        self.skew: dict[str, int] = {}
+        """Seconds by which a force's clock is ahead."""
         self.silent: set[str] = set()
         """Forces that receive tasks and answer nothing."""
         self.on_task: Callable[[str, Any], Any | None] = lambda _force, task: task
@@ -127,16 +145,21 @@ class Members:
         gate = Gate(force, manifest, catalogue, policy, read_seal_key(config.seal_key))
         ledger = Ledger(config.ledger, force=force)
         ledger.accept_manifest(manifest.version, manifest.digest, int(self.now))
+        signer = KeySigner(read_signing_key(config.signing_key))
+        clock = lambda: int(self.now) + self.skew.get(force, 0)  # noqa: E731 - as short as it gets
+        state_budgets(policy, manifest, ledger, signer, force, clock())
+        link = RegisterLink(force=force, manifest=manifest, ledger=ledger, signer=signer, clock=clock, log=self.log)
         tools = Tools(
             force=force, gate=gate, catalogue=catalogue, ledger=ledger,
-            signer=KeySigner(read_signing_key(config.signing_key)), pause_file=config.pause_file,
-            clock=lambda: int(self.now),
+            signer=signer, pause_file=config.pause_file, standing=link.standing, clock=clock,
         )  # fmt: skip
-        return Member(force, config, Tasks(tools, open_snapshots(config.state, catalogue)), ledger, gate)
+        return Member(force, config, Tasks(tools, open_snapshots(config.state, catalogue)), ledger, gate, link)
 
     def restart_node(self, force: str) -> None:
         """Kill a node, start it again, and let it connect."""
         before = self.members[force]
+        self.presence.leave(self.connections[force])
+        self.coordinator.vouching.left(force)
         before.ledger.close()
         for snapshot in before.tasks.snapshots.values():
             snapshot.close()
@@ -157,14 +180,18 @@ class Members:
         self.store = Store(self._store_path, federation=manifest.federation)
         self.presence = Presence()
         self.queries = Queries(
-            store=self.store, manifest=manifest, catalogue=self.catalogue,
+            store=self.store, manifest=(manifest, envelope), catalogue=self.catalogue,
             signer=KeySigner(read_signing_key(config.signing_key)), presence=self.presence,
             clock=lambda: self.now, settled_at=self.now + settling, log=self.log,
         )  # fmt: skip
-        self.coordinator = Coordinator(self.queries, self.presence, self.store, (manifest, envelope), self.catalogue)
-        self.run(self.queries.end_misfits())
+        self.coordinator = Coordinator(
+            self.queries, self.presence, self.store, (manifest, envelope), self.catalogue,
+            KeySigner(read_signing_key(config.signing_key)), clock=lambda: self.now,
+        )  # fmt: skip
+        self.run(self.queries.begin())
         for force in self.members:
             self.connect(force)
+        self.open_ledgers()
 
     def restart_coordinator(self) -> None:
         """Kill the coordinator and start it from what is durable."""
@@ -174,11 +201,36 @@ class Members:
     def connect(self, force: str) -> None:
         """A node dials out: it is offered every task that waits for it."""
         self.connections[force] = self.presence.join(force, None)  # type: ignore[arg-type]
+        self.coordinator.vouching.joined(force, self.members[force].link.challenge())
         self.run(self.queries.welcome(force))
+
+    def open_ledgers(self) -> None:
+        """Let forces that have started be vouched for, as far as enough others are connected; nothing else moves."""
+        self.coordinator.vouching.ask()
+        moved = True
+        while moved:
+            moved = sum(self._pass_vouches(force) for force in list(self.connections)) > 0
+
+    def _pass_vouches(self, force: str) -> bool:
+        queue, moved = self.connections[force].queue, False
+        for _ in range(queue.qsize()):
+            encoded = queue.get_nowait()
+            task = None if encoded is None else codec.decode(Task, encoded.data)  # type: ignore[arg-type]
+            if isinstance(task, VouchFor | Vouched):
+                self.handle(force, task)
+                moved = True
+            else:
+                queue.put_nowait(encoded)
+        return moved
+
+    def channel(self, force: str) -> InProcess:
+        """A node's channel to the coordinator."""
+        return InProcess(self, self.members[force].identity)
 
     def disconnect(self, force: str) -> None:
         """A node's connection breaks, and it does not come back by itself."""
         self.presence.leave(self.connections.pop(force))
+        self.coordinator.vouching.left(force)
 
     def close(self) -> None:
         """Close every file."""
@@ -223,6 +275,7 @@ class Members:
     def deliver(self) -> bool:
         """Hand every waiting task to its node, and its answers back; False where none waited."""
         moved = False
+        self.coordinator.vouching.ask()
         for force in list(self.connections):
             queue = self.connections[force].queue
             while not queue.empty():
@@ -238,7 +291,11 @@ class Members:
     def handle(self, force: str, task: Any) -> None:
         """What `node.service` does with a task, and the coordinator with what comes of it."""
         member = self.members[force]
-        if isinstance(task, Decide):
+        if isinstance(task, VouchFor | Vouched):
+            self._handle_vouches(member, task)
+        elif isinstance(task, Decide | Prepare) and not member.link.is_open:
+            member.held.append(task)
+        elif isinstance(task, Decide):
             self.answer(force, member.tasks.decide(task))
         elif isinstance(task, Prepare):
             self.answer(force, member.tasks.prepare(task))
@@ -249,7 +306,18 @@ class Members:
             else:
                 self.send(force, (task.query_hash, task.attempt), made)
         elif isinstance(task, Closed):
-            member.tasks.close(task.query_hash)
+            member.tasks.close(task.query_hash, task.failures)
+
+    def _handle_vouches(self, member: Member, task: VouchFor | Vouched) -> None:
+        channel = self.channel(member.force)
+        if isinstance(task, VouchFor):
+            member.link.vouch(channel, task)
+            return
+        member.link.vouched(channel, task)
+        if member.link.is_open:
+            held, member.held = member.held, []
+            for waiting in held:
+                self.handle(member.force, waiting)
 
     def answer(self, force: str, answer: NodeAnswer) -> None:
         """A node's answer reaches the coordinator."""
@@ -284,6 +352,12 @@ class Members:
                 return
             self.now += step
             self.run(self.queries.pass_time())
+            self.keep_links()
+
+    def keep_links(self) -> None:
+        """Every connected node deposits, and has shown, what lies in its outbox."""
+        for force in list(self.connections):
+            self.members[force].link.keep(self.channel(force))
 
 
 _templates: dict[str, Layout] = {}

@@ -27,13 +27,18 @@ def tile_path(level: int | None, number: int, width: int = WIDTH) -> str:
     Args:
         width: hashes or leaves in it; below 256 it is partial.
     """
+    kind = "entries" if level is None else str(level)
+    partial = "" if width == WIDTH else f".p/{width}"
+    return f"tile/{kind}/{index_path(number)}{partial}"
+
+
+def index_path(number: int) -> str:
+    """A number as a path of groups of three digits, all but the last behind an x."""
     groups = [f"{number % 1000:03d}"]
     while number >= 1000:
         number //= 1000
         groups.append(f"x{number % 1000:03d}")
-    kind = "entries" if level is None else str(level)
-    partial = "" if width == WIDTH else f".p/{width}"
-    return f"tile/{kind}/{'/'.join(reversed(groups))}{partial}"
+    return "/".join(reversed(groups))
 
 
 def tiles_of(size: int) -> list[tuple[int, int, int]]:

@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from members import COUNT, Analyst, Members
+from members import COUNT, PURPOSE, Analyst, Members
 
 from cordon import envelope as kinds
 from cordon.envelope import KeySigner, from_json, seal, to_json
@@ -13,12 +13,14 @@ from cordon.errors import Malformed, Misconfigured, QueryFailed, Refused, Untrus
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
 from cordon.manifest import open_manifest, parse_manifest, read_manifest
-from cordon.register.leaf import AttemptFailed, DeclineCode, Receipt
+from cordon.register.leaf import NO_DIGEST, AttemptFailed, DeclineCode, Receipt
+from cordon.register.spending import Limits, Spender
 from cordon.sealing.ciphertext import chunks_digest
 from cordon.units import Digest, Rho
 from cordon.wire.messages import ContributionHead, Fixed, Ready
 from cordon.wire.signed import PAYLOAD_TYPES, peek, sign
-from node.ledger import Ledger, Limits, create_ledger
+from node.ledger import Ledger
+from node.ledgerfile import create_ledger
 
 FORCE = "essex"
 
@@ -130,10 +132,10 @@ def test_malformed_ciphertexts_are_refused_and_leave_no_trace(members, monkeypat
                 replace(peek(Receipt, made.receipt), ciphertext_hash=chunks_digest(chunks)),
                 KeySigner(read_signing_key(members.members[FORCE].config.signing_key)),
             )
-            before = members.store.leaves()
+            before = members.store.register.leaves()
             with pytest.raises(Malformed):
                 contribution_call(members, FORCE, ContributionHead(receipt, len(chunks)), chunks)
-            assert members.store.leaves() == before
+            assert members.store.register.leaves() == before
             tried.append(chunks)
         return made
 
@@ -194,7 +196,7 @@ def test_a_second_different_contribution_is_refused(members):
     members.on_contribution = keep
     members.ask()
     made = sent["made"]
-    before = members.store.leaves()
+    before = members.store.register.leaves()
     contribution_call(members, FORCE, ContributionHead(made.receipt, 1), made.ciphertexts)
     other = sign(
         replace(peek(Receipt, made.receipt), number=99),
@@ -203,7 +205,7 @@ def test_a_second_different_contribution_is_refused(members):
 
     with pytest.raises(Untrusted, match="other bytes"):
         contribution_call(members, FORCE, ContributionHead(other, 1), made.ciphertexts)
-    assert members.store.leaves() == before
+    assert members.store.register.leaves() == before
 
 
 def test_a_receipt_for_a_query_that_nobody_asked_is_refused(members):
@@ -273,7 +275,7 @@ def test_budget_is_never_overspent_by_repeated_questions(tmp_path):
         policy = members.members[FORCE].gate.policy
         limits = policy.limits("nominal_records", members.manifest)
         assert members.members[FORCE].ledger.sequence == 3
-        assert members.members[FORCE].ledger.spent("nominal_records").lifetime <= limits.period
+        assert members.members[FORCE].ledger.spending.lifetime("nominal_records") <= limits.period
     finally:
         members.close()
 
@@ -284,9 +286,9 @@ def test_a_question_split_over_many_queries_costs_what_they_cost_together(tmp_pa
     try:
         for _ in range(5):
             members.ask(epsilon="1/5", attempts=1)
-        spent = members.members[FORCE].ledger.spent("nominal_records")
+        spending = members.members[FORCE].ledger.spending
         one = Rho(sum(r.rho.nano for r in leaves(members, Receipt) if r.force == FORCE) // 5)
-        assert spent.lifetime == one * 5
+        assert spending.lifetime("nominal_records") == one * 5
     finally:
         members.close()
 
@@ -390,12 +392,13 @@ def test_a_ledger_with_edited_sums_would_spend_again_if_it_were_opened(members, 
     with sqlite3.connect(path) as database:
         database.execute("UPDATE charge SET period_sum = 0, lifetime_sum = 0")
     database.close()
-    monkeypatch.setattr(Ledger, "_check_charges", lambda *_: None)
+    monkeypatch.setattr(Ledger, "_check_content", lambda *_: None)
 
     ledger = Ledger(path, force=FORCE)
 
-    limits = Limits(Rho(10), Rho(10))
-    assert ledger.left("nominal_records", limits, 2026, 0) == Rho(10)
+    limits = Limits(*[Rho(10)] * 6)
+    spender = Spender("nominal_records", NO_DIGEST, PURPOSE, NO_DIGEST)
+    assert ledger.room(spender, limits, 2026, 0).left == Rho(10)
     ledger.close()
 
 

@@ -60,10 +60,10 @@ def refused_by_the_node(members, envelope, certificate, code, words, *, recorded
 
 def refused_by_the_coordinator(members, submit, kind, words):
     """The coordinator raises a typed error, and its register and queries stay as they are."""
-    leaves = members.store.leaves()
+    leaves = members.store.register.leaves()
     with pytest.raises(kind, match=words):
         submit()
-    assert members.store.leaves() == leaves
+    assert members.store.register.leaves() == leaves
     assert members.store.open_queries() == []
 
 
@@ -398,10 +398,10 @@ def test_two_forces_are_refused_by_the_node_whatever_the_client_does(members, an
 @pytest.mark.parametrize("epsilon", ["0", "-1", "1000"])
 def test_epsilon_out_of_range_is_refused_before_anything_is_sent(members, epsilon):
     """Zero, negative, or over the federation's limit."""
-    leaves = members.store.leaves()
+    leaves = members.store.register.leaves()
     with pytest.raises(QuestionRefused, match="epsilon"):
         members.ask(epsilon=epsilon)
-    assert members.store.leaves() == leaves
+    assert members.store.register.leaves() == leaves
 
 
 def test_an_analyst_cannot_open_more_queries_than_allowed(members, analyst):

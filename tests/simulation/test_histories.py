@@ -463,7 +463,7 @@ def forget_a_leaf(history):
 def fix_two_rosters(history):
     """As a coordinator that fixes the roster of one attempt twice."""
     history.members.store._connection.execute(
-        "INSERT INTO leaf SELECT (SELECT max(number) + 1 FROM leaf), bytes FROM leaf WHERE bytes = ?",
+        "INSERT INTO leaf SELECT (SELECT max(number) + 1 FROM leaf), bytes, hash FROM leaf WHERE bytes = ?",
         next((e,) for e in history.leaves
              if codec.decode_envelope(e).payload_type == PAYLOAD_TYPES[RosterFixed]),
     )  # fmt: skip

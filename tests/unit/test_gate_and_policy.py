@@ -13,10 +13,10 @@ from cordon.accounting import rho_for_epsilon
 from cordon.errors import Declined
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Question, Range, Some
 from cordon.register.leaf import DeclineCode
+from cordon.register.spending import Room
 from cordon.sealing.seed import seed_hash
 from cordon.units import Rho
 from node.gate import Holding
-from node.ledger import Limits
 from node.policy import Policy
 
 FORCE = "essex"
@@ -56,7 +56,7 @@ def examine(members, envelope, *, holdings, rules=None, left=PLENTY, ask_left=No
     gate = replace(members.members[FORCE].gate, policy=policy(**rules or {}))
     asked = gate.identify(envelope, Analyst(members).certificate, int(members.now))
     return gate.examine(
-        asked, holdings=holdings, left=ask_left or (lambda _domain, _limits: left), paused=paused,
+        asked, holdings=holdings, room=ask_left or (lambda _spender, _limits: Room(left, "the budget")), paused=paused,
         now=int(members.now) if now is None else now,
     )  # fmt: skip
 
@@ -76,11 +76,14 @@ def test_what_passes_is_admitted_with_everything_later_phases_need(members, comp
     admission = examine(members, composed.envelope, holdings=holdings)
     assert admission.query_hash == composed.query_hash
     assert admission.plan.digest == composed.plan.digest
-    assert admission.domain == "nominal_records"
+    assert admission.spender.domain == "nominal_records"
     assert admission.seed == composed.seed
     assert seed_hash(admission.seed) == admission.query.terms.seed_hash
     delta = float(members.manifest.delta)
-    assert admission.limits == Limits(rho_for_epsilon(10, delta), rho_for_epsilon(100, delta))
+    assert (admission.limits.period, admission.limits.lifetime) == (
+        rho_for_epsilon(10, delta),
+        rho_for_epsilon(100, delta),
+    )
 
 
 def test_a_paused_node_declines(members, composed, holdings):
@@ -119,9 +122,9 @@ def test_the_gate_asks_for_the_holdings_own_budget(members, composed, holdings):
     """The domain and limits that the budget is asked about are those of the data set and the policy."""
     seen = []
 
-    def left(domain, limits):
-        seen.append((domain, limits))
-        return PLENTY
+    def left(spender, limits):
+        seen.append((spender.domain, limits))
+        return Room(PLENTY, "the budget")
 
     examine(members, composed.envelope, holdings=holdings, ask_left=left)
     assert seen == [("nominal_records", policy().limits("nominal_records", members.manifest))]

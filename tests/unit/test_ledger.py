@@ -11,15 +11,27 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cordon.envelope import QUERY, KeySigner, seal
 from cordon.errors import Declined, Misconfigured
+from cordon.register.checkpoint import SignedCheckpoint
 from cordon.register.leaf import NO_DIGEST, Checkpoint, DeclineCode, Receipt
+from cordon.register.spending import Limits, Spender
 from cordon.units import Digest, Rho
 from cordon.wire import codec
 from cordon.wire.signed import sign
-from node.ledger import Ledger, Limits, Spent, create_ledger
+from node import ledgerfile
+from node.ledger import Ledger
+from node.ledgerfile import create_ledger
 
 SIGNER = KeySigner(Ed25519PrivateKey.generate())
 NOW = 1_800_000_000
-LIMITS = Limits(Rho(100), Rho(250))
+
+
+def limits_of(period, lifetime, **others):
+    """Limits without any beside the two, or with those that are named; in nano-rho."""
+    rest = dict.fromkeys(("analyst", "purpose", "query", "failed"), period) | others
+    return Limits(Rho(period), Rho(lifetime), **{name: Rho(nano) for name, nano in rest.items()})
+
+
+LIMITS = limits_of(100, 250)
 DOMAIN = "records"
 
 
@@ -45,32 +57,59 @@ def ledger(path):
 
 def left(ledger, *, domain=DOMAIN, period=1, now=NOW, limits=LIMITS):
     """What is left, in nano-rho."""
-    return ledger.left(domain, limits, period, now).nano
+    return ledger.room(spender(query(99), domain), limits, period, now).left.nano
 
 
-def reserve(ledger, number, rho, *, attempt=1, until=NOW + 60, now=NOW, period=1, domain=DOMAIN):
+def spender(query_hash, domain=DOMAIN, analyst=8, purpose="research"):
+    """Whoever asks, unless a test says otherwise."""
+    return Spender(domain, query(analyst), purpose, query_hash)
+
+
+def checkpoint(size, time=NOW):
+    """A checkpoint whose signatures were verified."""
+    return SignedCheckpoint(Checkpoint(size, query(size)), time, b"note")
+
+
+def spent(ledger, domain=DOMAIN):
+    """(newest period, spent in it, spent ever), in nano-rho."""
+    spending = ledger.spending
+    period = spending.period(domain)
+    return period, spending.in_period(domain, period).nano, spending.lifetime(domain).nano
+
+
+def reserve(ledger, number, rho, *, attempt=1, until=NOW + 60, now=NOW, period=1, domain=DOMAIN, limits=LIMITS):
     """Reserve for an attempt."""
     ledger.reserve(
-        query(number), attempt, domain=domain, rho=Rho(rho), limits=LIMITS, period=period, until=until, now=now
+        query(number),
+        attempt,
+        spender=spender(query(number), domain),
+        rho=Rho(rho),
+        limits=limits,
+        period=period,
+        until=until,
+        now=now,
     )
 
 
-def commit(ledger, number, rho, *, attempt=1, period=1, now=NOW, domain=DOMAIN, chunks=(b"one", b"two")):
+def commit(
+    ledger, number, rho, *, attempt=1, period=1, now=NOW, domain=DOMAIN, chunks=(b"one", b"two"), limits=LIMITS,
+    analyst=8, purpose="research", check=lambda: None,
+):  # fmt: skip
     """Charge an attempt and keep its bytes."""
 
     def make_receipt(position):
         receipt = Receipt(
-            force="kent", query_hash=query(number), attempt=attempt, transcript_hash=query(7), analyst_key_id=query(8),
-            purpose="research", domain=domain, period=position.period, rho=Rho(rho), period_sum=position.period_sum,
+            force="kent", query_hash=query(number), attempt=attempt, transcript_hash=query(7), analyst_key_id=query(analyst),
+            purpose=purpose, domain=domain, period=position.period, rho=Rho(rho), period_sum=position.period_sum,
             lifetime_sum=position.lifetime_sum, number=position.number, previous=position.previous,
             ciphertext_hash=query(9), plan=query(10), checkpoint=Checkpoint(),
         )  # fmt: skip
-        envelope = sign(receipt, SIGNER)
-        return envelope, envelope_hash(envelope)
+        return sign(receipt, SIGNER), receipt
 
     return ledger.commit(
-        query(number), attempt, domain=domain, rho=Rho(rho), limits=LIMITS, period=period, transcript_hash=query(7),
-        ciphertexts=list(chunks), expires=NOW + 1000, now=now, make_receipt=make_receipt,
+        query(number), attempt, spender=spender(query(number), domain, analyst, purpose), rho=Rho(rho), limits=limits,
+        period=period, transcript_hash=query(7), ciphertexts=list(chunks), expires=NOW + 1000, now=now,
+        make_receipt=make_receipt, check=check,
     )  # fmt: skip
 
 
@@ -94,7 +133,7 @@ def test_reservations_and_charges_come_off_once(ledger):
     assert left(ledger) == 70
     commit(ledger, 1, 30)
     assert left(ledger) == 70
-    assert ledger.spent(DOMAIN) == Spent(1, Rho(30), Rho(30))
+    assert spent(ledger) == (1, 30, 30)
 
 
 def test_reserving_again_replaces_what_was_held(ledger):
@@ -147,7 +186,7 @@ def test_domains_have_budgets_of_their_own(ledger):
     reserve(ledger, 2, 30)
     assert left(ledger) == 10
     assert left(ledger, domain="other") == 100
-    assert ledger.spent("other") == Spent(0, Rho(0), Rho(0))
+    assert spent(ledger, "other") == (0, 0, 0)
 
 
 def test_a_new_period_renews_the_budget_until_the_lifetime_is_used_up(ledger):
@@ -161,7 +200,7 @@ def test_a_new_period_renews_the_budget_until_the_lifetime_is_used_up(ledger):
     assert declined.value.code == DeclineCode.BUDGET.words
     commit(ledger, 3, 50, period=3)
     assert left(ledger, period=4) == 0
-    assert ledger.spent(DOMAIN) == Spent(3, Rho(50), Rho(250))
+    assert spent(ledger) == (3, 50, 250)
 
 
 def test_a_period_never_goes_back(ledger):
@@ -173,13 +212,106 @@ def test_a_period_never_goes_back(ledger):
         commit(ledger, 2, 1, period=4)
     commit(ledger, 2, 10, period=6)
     assert receipt_of(commit(ledger, 3, 10, period=5)).period == 6
-    assert ledger.spent(DOMAIN) == Spent(6, Rho(20), Rho(120))
+    assert spent(ledger) == (6, 20, 120)
 
 
 def test_lowered_limits_leave_nothing_rather_than_less(ledger):
     """An officer lowers the budget below what is spent: nothing is left, and nothing is owed."""
     commit(ledger, 1, 80)
-    assert left(ledger, limits=Limits(Rho(50), Rho(250))) == 0
+    assert left(ledger, limits=limits_of(50, 250)) == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"), [("analyst", "one analyst"), ("purpose", "one purpose"), ("query", "one query")]
+)
+def test_sub_limits_bind_their_own_spender_only(ledger, limit, words):
+    """Who has spent an analyst's, purpose's or query's share is declined by name; another still has room."""
+    tight = limits_of(100, 250, **{limit: 30})
+    commit(ledger, 1, 25, limits=tight)
+    with pytest.raises(Declined, match=words):
+        commit(ledger, 1, 10, attempt=2, limits=tight)
+    with pytest.raises(Declined, match=words):
+        reserve(ledger, 1, 10, attempt=2, limits=tight)
+    commit(ledger, 2, 10, limits=tight, analyst=9, purpose="strategic_assessment")
+    assert spent(ledger) == (1, 35, 35)
+
+
+def test_reservations_count_under_every_limit(ledger):
+    """Two open queries of one analyst cannot together pass what the analyst may spend."""
+    tight = limits_of(100, 250, analyst=30)
+    reserve(ledger, 1, 20, limits=tight)
+    with pytest.raises(Declined, match="one analyst"):
+        reserve(ledger, 2, 20, limits=tight)
+    ledger.release(query(1))
+    reserve(ledger, 2, 20, limits=tight)
+
+
+def test_a_period_begins_only_when_clock_and_register_agree(ledger):
+    """A clock that jumped ahead stays in the period before, and cannot begin the first one."""
+    with pytest.raises(Declined, match="do not agree"):
+        ledger.period(DOMAIN, 2030, agreed=False)
+    commit(ledger, 1, 10, period=ledger.period(DOMAIN, 2026, agreed=True))
+    assert ledger.period(DOMAIN, 2030, agreed=False) == 2026
+    assert ledger.period(DOMAIN, 2020, agreed=True) == 2026
+    assert ledger.period(DOMAIN, 2027, agreed=True) == 2027
+
+
+def test_failures_are_counted_once_and_survive_a_restart(ledger, path):
+    """A failed attempt that was charged counts as failed, with who was missing; one that was not charged does not."""
+    commit(ledger, 1, 10)
+    ledger.record_failure(query(1), 1, ("essex",), NOW)
+    ledger.record_failure(query(1), 1, (), NOW)
+    ledger.record_failure(query(2), 1, ("surrey",), NOW)
+    assert ledger.spending.failed(DOMAIN, 1) == Rho(10)
+    assert ledger.failing(1) == {"essex"}
+    ledger.close()
+    again = Ledger(path, force="kent")
+    assert (again.spending.failed(DOMAIN, 1), again.failing(1)) == (Rho(10), {"essex"})
+    again.close()
+
+
+def test_nothing_is_committed_once_a_check_says_no(ledger):
+    """What is checked inside the transaction, such as a pause, stops the charge."""
+
+    def paused():
+        raise Declined(DeclineCode.PAUSED.words, "paused")
+
+    with pytest.raises(Declined, match="paused"):
+        commit(ledger, 1, 10, check=paused)
+    assert (spent(ledger), ledger.sequence) == ((0, 0, 0), 0)
+
+
+def test_a_ledger_of_the_first_version_is_upgraded_by_its_writer_only(tmp_path):
+    """Charges of an older file count after the upgrade; a reader asks for the writer first."""
+    old = tmp_path / "old.sqlite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledgerfile, "MIGRATIONS", ledgerfile.MIGRATIONS[:1])
+        create_ledger(old, force="kent", now=NOW)
+    with pytest.raises(Misconfigured, match="older version"):
+        Ledger(old, force="kent", read_only=True)
+    upgraded = Ledger(old, force="kent")
+    commit(upgraded, 1, 10)
+    upgraded.close()
+    Ledger(old, force="kent", read_only=True).close()
+
+
+def test_the_outbox_keeps_what_is_not_proven(ledger, path):
+    """A receipt leaves the outbox by a proof only, and comes back when the register that showed it is lost."""
+    commit(ledger, 1, 10, now=NOW + 5)
+    commit(ledger, 2, 10, now=NOW + 7)
+    first, _ = ledger.unproven()
+    assert (first.number, ledger.oldest_unproven()) == (1, NOW + 5)
+    ledger.accept("origin", checkpoint(9), [(first, 4)])
+    assert [item.number for item in ledger.unproven()] == [2]
+    assert ledger.accepted("origin") == Checkpoint(9, query(9))
+    ledger.accept("origin", checkpoint(8, NOW + 1))
+    assert ledger.accepted("origin").size == 9, "an older checkpoint never replaces a newer one"
+    ledger.close()
+    again = Ledger(path, force="kent")
+    assert again.oldest_unproven() == NOW + 7
+    again.distrust()
+    assert [item.number for item in again.unproven()] == [1, 2]
+    again.close()
 
 
 # Commit
@@ -215,8 +347,8 @@ def test_a_commit_whose_receipt_cannot_be_signed_leaves_nothing_behind(ledger, p
 
     with pytest.raises(Misconfigured):
         ledger.commit(
-            query(1), 1, domain=DOMAIN, rho=Rho(10), limits=LIMITS, period=1, transcript_hash=query(7),
-            ciphertexts=[b"one"], expires=NOW + 1, now=NOW, make_receipt=fails,
+            query(1), 1, spender=spender(query(1)), rho=Rho(10), limits=LIMITS, period=1, transcript_hash=query(7),
+            ciphertexts=[b"one"], expires=NOW + 1, now=NOW, make_receipt=fails, check=lambda: None,
         )  # fmt: skip
     assert (left(ledger), ledger.sequence, ledger.contribution(query(1), 1)) == (100, 0, None)
     commit(ledger, 1, 10)
@@ -247,8 +379,13 @@ def test_a_restart_keeps_charges_and_forgets_reservations(ledger, path):
 
 
 def test_expired_bytes_are_forgotten_and_charges_are_not(ledger, path):
-    """After expiry the ciphertexts are gone; charge, receipt and chain stay, and the attempt stays used."""
+    """Expired and proven, the ciphertexts are gone; charge, receipt and chain stay, and the attempt stays used."""
     made = commit(ledger, 1, 10)
+    ledger.forget_expired(NOW + 1000)
+    assert ledger.contribution(query(1), 1) == made, "the receipt is not proven to be in the register yet"
+    (waiting,) = ledger.unproven()
+    ledger.accept("origin", checkpoint(5), [(waiting, 3)])
+    assert ledger.unproven() == []
     ledger.forget_expired(NOW + 999)
     assert ledger.contribution(query(1), 1) == made
     ledger.forget_expired(NOW + 1000)
@@ -292,7 +429,7 @@ def test_concurrent_commits_never_overspend(ledger):
     with ThreadPoolExecutor(16) as pool:
         charged = sum(pool.map(attempt, range(16)))
     assert charged == 10
-    assert ledger.spent(DOMAIN) == Spent(1, Rho(100), Rho(100))
+    assert spent(ledger) == (1, 100, 100)
 
 
 def test_concurrent_reservations_never_overspend(ledger):
@@ -338,7 +475,8 @@ def test_a_reader_looks_while_the_writer_writes(ledger, path):
     reader = Ledger(path, force="kent", read_only=True)
     assert left(reader) == 90
     commit(ledger, 2, 10)
-    assert left(reader) == 80
+    assert [number for row in reader.history() for number, _ in row.charges] == []
+    assert reader.sequence == 2
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         commit(reader, 3, 10)
     reader.close()
@@ -371,7 +509,7 @@ def altered(path, statement):
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("PRAGMA user_version = 2", "newer version"),
+        ("PRAGMA user_version = 99", "newer version"),
         ("PRAGMA user_version = 0", "not a Cordon ledger"),
         ("PRAGMA application_id = 1", "not a Cordon ledger"),
         ("UPDATE identity SET force = 'essex'", "ledger of essex"),

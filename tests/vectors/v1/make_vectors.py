@@ -71,7 +71,7 @@ from cordon.units import Digest, Rho, tagged_digest
 from cordon.wire import codec
 from cordon.wire.messages import Approval, HeldContract, Hello, Pause, Ready, Verdict, Vouch
 from cordon.wire.signed import PAYLOAD_TYPES, question_digest, sign
-from node.ledger import entry_hash
+from node.ledgerfile import entry_hash
 
 PROVENANCE = "made by tests/vectors/v1/make_vectors.py from fixed keys; protocol version 1"
 HERE = Path(__file__).parent

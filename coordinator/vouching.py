@@ -1,0 +1,90 @@
+"""Who vouches for whom: a force that has just started is told what the others see of the register.
+
+Its challenge, from its Hello, goes to every connected force; their signed Vouches go back to it. The
+coordinator only carries them: it can withhold them, and cannot make one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from coordinator.presence import Presence
+from cordon.envelope import Envelope
+from cordon.errors import Refused
+from cordon.manifest import Manifest
+from cordon.wire import codec, messages
+from cordon.wire.channel import Encoded
+from cordon.wire.messages import Task, Vouch, VouchFor
+from cordon.wire.signed import open_signed
+
+BATCH_SECONDS = 0.5
+"""Challenges that arrive within it are vouched for together: forces often start together."""
+
+
+_SPARE = 2
+"""Vouches beyond those that are needed, in case one of them lies on another line."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A force that has not been vouched for by enough others."""
+
+    challenge: bytes
+    asked: set[str] = field(default_factory=set)
+    vouched: set[str] = field(default_factory=set)
+
+
+class Vouching:
+    """Challenges of connected forces, and the Vouches on their way."""
+
+    def __init__(self, presence: Presence, manifest: Manifest) -> None:
+        """Nobody has connected yet."""
+        self._presence = presence
+        self._manifest = manifest
+        self._waiting: dict[str, _Waiting] = {}
+
+    def joined(self, force: str, challenge: bytes) -> None:
+        """A force has connected; its newest challenge counts."""
+        self._waiting[force] = _Waiting(challenge)
+
+    def left(self, force: str) -> None:
+        """A force's connection is gone: what it was asked will not be answered."""
+        self._waiting.pop(force, None)
+        for waiting in self._waiting.values():
+            waiting.asked.discard(force)
+
+    def ask(self) -> None:
+        """Ask every connected force for what it has not been asked yet, as soon as enough are connected."""
+        connected = self._presence.forces
+        if len(connected) <= self._manifest.vouches_needed:
+            return
+        for force in connected:
+            wanted = [w for other, w in self._waiting.items() if other != force and force not in w.asked]
+            if not wanted:
+                continue
+            for waiting in wanted:
+                waiting.asked.add(force)
+            task = VouchFor(tuple(sorted(waiting.challenge for waiting in wanted)))
+            self._presence.send(force, Encoded(codec.encode(task, Task)))
+
+    def vouch(self, envelope: Envelope, force: str) -> None:
+        """Carry a force's Vouch to everyone whose challenge is in it.
+
+        Raises:
+            Untrusted: not signed by the force.
+            Refused: it vouches for nobody who waits.
+        """
+        vouch = open_signed(Vouch, envelope, self._manifest.keyring(force))
+        served = [
+            (other, waiting)
+            for other, waiting in self._waiting.items()
+            if other != force and waiting.challenge in vouch.challenges
+        ]
+        if vouch.force != force or not served:
+            raise Refused("the Vouch is for nobody who waits for one")
+        task = Encoded(codec.encode(messages.Vouched((envelope,)), Task))
+        for other, waiting in served:
+            self._presence.send(other, task)
+            waiting.vouched.add(force)
+            if len(waiting.vouched) >= self._manifest.vouches_needed + _SPARE:
+                del self._waiting[other]
