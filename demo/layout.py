@@ -93,12 +93,15 @@ def lay_out(root: Path, design: Design, analysts: Sequence[str] = ("alice",)) ->
     """Make a federation's files in the empty folder `root`."""
     root.mkdir(parents=True, exist_ok=True)
     governance = [Ed25519PrivateKey.generate() for _ in range(GOVERNANCE)]
+    (root / "governance").mkdir()
     keys = tuple(key.public_key().public_bytes_raw().hex() for key in governance)
     authority = _Authority()
     layout = Layout(root, design, keys)
     coordinator_key = _coordinator(layout, authority)
     members = [_force(layout, force, authority) for force in design.forces]
     payload = _manifest(layout, authority, coordinator_key, members).encode()
+    for number, key in enumerate(governance):
+        write_private_key(root / "governance" / f"{number}.key", key)
     signed = seal(MANIFEST, payload, *(KeySigner(key) for key in governance[:2]))
     (root / "manifest.json").write_text(to_json(signed), encoding="utf-8")
     for analyst in analysts:
