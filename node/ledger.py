@@ -25,6 +25,7 @@ from typing import Any
 from cordon.envelope import Envelope
 from cordon.errors import Declined, Malformed, Misconfigured
 from cordon.register.leaf import NO_DIGEST, DeclineCode, Receipt
+from cordon.register.spending import Limits
 from cordon.units import Digest, Rho, tagged_digest
 from cordon.wire import codec
 
@@ -58,14 +59,6 @@ MIGRATIONS = (
     CREATE TABLE manifest (version INTEGER PRIMARY KEY, digest BLOB NOT NULL, accepted_at INTEGER NOT NULL);
     """,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one budget domain may spend: in a period, and ever."""
-
-    period: Rho
-    lifetime: Rho
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,20 +12,24 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from cordon.catalogue import Catalogue
 from cordon.envelope import QUERY, Signer, commitment
 from cordon.errors import Declined
+from cordon.query.model import Query
 from cordon.register.leaf import Decision, DeclineCode, Outcome, text_commitment
-from cordon.units import Digest, Rho
+from cordon.register.spending import Limits, Room, Spender
+from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import MOST_TEXT, Decide, Fixed, NodeAnswer, Prepare, Text
-from cordon.wire.signed import sign
+from cordon.wire.signed import peek, sign
 from node.aggregate import Snapshot
 from node.contribute import Prepared, check_roster, contribute, period_of, prepare
-from node.gate import Admission, Asked, Gate, Holding
-from node.ledger import Contribution, Ledger, Limits
+from node.gate import Admission, Asked, Gate, Holding, State
+from node.ledger import Contribution, Ledger
+from node.policy import ByHand
 
 MOST_DECISIONS_AN_HOUR = 2000
 """Decisions about one analyst's queries that a ledger takes in."""
@@ -34,7 +38,6 @@ MOST_PREPARES = 8
 """Ready notes for one attempt: a coordinator that prepares without end only costs itself."""
 
 _CLOSED_TEXT = "the coordinator has closed the query"
-_WAITING_TEXT = "a person of this force decides about every query"
 
 Snapshots = dict[tuple[str, int], Snapshot]
 """Open snapshots by data set and version."""
@@ -73,7 +76,7 @@ class Tasks:
         query_hash = commitment(QUERY, task.query.payload)
         stored = self._tools.ledger.decision(query_hash)
         waits = stored is not None and stored.outcome == Outcome.AWAITING_APPROVAL.name
-        if stored is None or (waits and self._tools.gate.policy.approval == "automatic"):
+        if stored is None or (waits and self._waits_for(peek(Query, stored.envelope)) is None):
             return self._decide_anew(task, query_hash)
         answer = codec.decode(NodeAnswer, stored.answer)
         admitted = stored.outcome == Outcome.ADMITTED.name
@@ -142,12 +145,16 @@ class Tasks:
             admission = self._examine(asked, now)
         except Declined as declined:
             return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
-        if gate.policy.approval == "manual":
-            return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, _WAITING_TEXT)
+        waits = self._waits_for(asked.query)
+        if waits is not None:
+            return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, waits.text)
         with self._lock:
             self._admissions[query_hash] = admission
         answer = self._record(task, asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
         return self._with_ready(answer, query_hash, task.attempt) if task.attempt else answer
+
+    def _waits_for(self, query: Query) -> ByHand | None:
+        return self._tools.gate.policy.waits_for(query.question, query.terms)
 
     def _check_open(self, asked: Asked) -> None:
         most = self._tools.gate.manifest.limits.open_queries
@@ -159,13 +166,14 @@ class Tasks:
     def _examine(self, asked: Asked, now: int) -> Admission:
         tools = self._tools
 
-        def left(domain: str, limits: Limits) -> Rho:
-            return tools.ledger.left(domain, limits, period_of(now), now)
+        def room(spender: Spender, limits: Limits) -> Room:
+            return Room(tools.ledger.left(spender.domain, limits, period_of(now), now), "the budget")
 
         holdings = {
-            name: Holding(tools.catalogue[name][0], snapshot.domain) for name, snapshot in self.snapshots.items()
+            name: Holding(tools.catalogue[name][0], snapshot.domain, date.fromisoformat(snapshot.held.as_at))
+            for name, snapshot in self.snapshots.items()
         }
-        return tools.gate.examine(asked, holdings=holdings, left=left, paused=tools.pause_file.exists(), now=now)
+        return tools.gate.examine(asked, State(holdings, room, tools.pause_file.exists(), now))
 
     def _record(self, task: Decide, asked: Asked, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
         answer = self._signed(asked.query_hash, 0, outcome, code, text)

@@ -15,10 +15,11 @@ from cordon.keyfile import read_signing_key
 from cordon.manifest import open_manifest, parse_manifest, read_manifest
 from cordon.register.leaf import AttemptFailed, DeclineCode, Receipt
 from cordon.sealing.ciphertext import chunks_digest
+from cordon.register.spending import Limits
 from cordon.units import Digest, Rho
 from cordon.wire.messages import ContributionHead, Fixed, Ready
 from cordon.wire.signed import PAYLOAD_TYPES, peek, sign
-from node.ledger import Ledger, Limits, create_ledger
+from node.ledger import Ledger, create_ledger
 
 FORCE = "essex"
 
@@ -394,7 +395,7 @@ def test_a_ledger_with_edited_sums_would_spend_again_if_it_were_opened(members, 
 
     ledger = Ledger(path, force=FORCE)
 
-    limits = Limits(Rho(10), Rho(10))
+    limits = Limits(*[Rho(10)] * 6)
     assert ledger.left("nominal_records", limits, 2026, 0) == Rho(10)
     ledger.close()
 

@@ -12,14 +12,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cordon.envelope import QUERY, KeySigner, seal
 from cordon.errors import Declined, Misconfigured
 from cordon.register.leaf import NO_DIGEST, Checkpoint, DeclineCode, Receipt
+from cordon.register.spending import Limits
 from cordon.units import Digest, Rho
 from cordon.wire import codec
 from cordon.wire.signed import sign
-from node.ledger import Ledger, Limits, Spent, create_ledger
+from node.ledger import Ledger, Spent, create_ledger
 
 SIGNER = KeySigner(Ed25519PrivateKey.generate())
 NOW = 1_800_000_000
-LIMITS = Limits(Rho(100), Rho(250))
+
+
+def limits_of(period, lifetime):
+    """Limits in which only the year and the lifetime bind."""
+    return Limits(Rho(period), Rho(lifetime), *[Rho(period)] * 4)
+
+
+LIMITS = limits_of(100, 250)
 DOMAIN = "records"
 
 
@@ -179,7 +187,7 @@ def test_a_period_never_goes_back(ledger):
 def test_lowered_limits_leave_nothing_rather_than_less(ledger):
     """An officer lowers the budget below what is spent: nothing is left, and nothing is owed."""
     commit(ledger, 1, 80)
-    assert left(ledger, limits=Limits(Rho(50), Rho(250))) == 0
+    assert left(ledger, limits=limits_of(50, 250)) == 0
 
 
 # Commit
