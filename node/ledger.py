@@ -393,6 +393,20 @@ class Ledger:
 
     # For people
 
+    def note(self, kind: str, payload: bytes, now: int) -> None:
+        """Append an entry that changes no budget: an officer's verdict or pause."""
+        with self._transaction():
+            self._append(kind, payload, now)
+
+    def notes(self, kind: str) -> list[tuple[int, bytes]]:
+        """(time, payload) of every entry of a kind, oldest first."""
+        return self._all("SELECT at, payload FROM entry WHERE kind = ? ORDER BY number", kind)
+
+    def receipts(self) -> list[tuple[int, Envelope]]:
+        """(time, signed receipt) of every charge, oldest first."""
+        rows = self._all("SELECT at, receipt FROM charge ORDER BY number")
+        return [(at, codec.decode_envelope(receipt)) for at, receipt in rows]
+
     def history(self) -> list[HistoryRow]:
         """Everything that was ever asked of this force, oldest first."""
         charges: dict[bytes, list[tuple[int, Rho]]] = {}

@@ -231,6 +231,7 @@ class Node:
         while not self._stopping.wait(HOUSEKEEPING_SECONDS):
             try:
                 self._tasks.forget_expired()
+                self._take_approvals()
                 marks = _marks(self._config.state, self._catalogue)
                 if marks != self._marks:
                     self._marks = marks
@@ -238,6 +239,17 @@ class Node:
             except (OSError, sqlite3.Error) as error:
                 # A disk that is full for a moment: the next pass does what this one could not.
                 self._log.error("housekeeping failed; it is tried again", reason=type(error).__name__)
+
+    def _take_approvals(self) -> None:
+        answers = self._tasks.take_approvals(
+            lambda name, why: self._log.warning("an officer's file is without effect", path=name, reason=why)
+        )
+        for answer in answers:
+            try:
+                self._answer(answer)
+            except CordonError as error:
+                # It is recorded: the coordinator asks again when the connection comes back.
+                self._log.warning("a decision could not be sent", reason=str(error))
 
     def _take_new_snapshots(self) -> None:
         try:

@@ -26,9 +26,11 @@ from cordon.wire import codec
 from cordon.wire.messages import MOST_TEXT, Decide, Fixed, NodeAnswer, Prepare, Text
 from cordon.wire.signed import peek, sign
 from node.aggregate import Snapshot
+from node.approvals import Desk, Settled, Tell
 from node.contribute import Prepared, check_roster, contribute, period_of, prepare
 from node.gate import Admission, Asked, Gate, Holding, State
 from node.ledger import Contribution, Ledger
+from node.pausing import is_paused, take_orders
 from node.policy import ByHand
 
 MOST_DECISIONS_AN_HOUR = 2000
@@ -70,6 +72,10 @@ class Tasks:
         self._closed: dict[Digest, int] = {}
         """Expiry of each query that was closed before it."""
         self._serial = 0
+        state = tools.pause_file.parent
+        self._desk = Desk(
+            state, force=tools.force, policy=tools.gate.policy, manifest=tools.gate.manifest, ledger=tools.ledger
+        )
 
     def decide(self, task: Decide) -> NodeAnswer:
         """Admit, await or decline; with an attempt, an admitted query is prepared at once."""
@@ -81,6 +87,20 @@ class Tasks:
         answer = codec.decode(NodeAnswer, stored.answer)
         admitted = stored.outcome == Outcome.ADMITTED.name
         return self._with_ready(answer, query_hash, task.attempt) if admitted and task.attempt else answer
+
+    def take_approvals(self, tell: Tell) -> list[NodeAnswer]:
+        """Take up what officers have left in the state folder; the decisions that follow, to be sent.
+
+        For one thread, every second or so. Orders to pause, which take effect by themselves, are noted too.
+
+        Args:
+            tell: told of each file that is without effect, and why.
+        """
+        tools, now = self._tools, self._tools.clock()
+        keys = {name: officer.public for name, officer in tools.gate.policy.by_key_id.items()}
+        keys |= tools.gate.manifest.keyring(tools.force)
+        take_orders(tools.pause_file.parent, keys, tools.force, ledger=tools.ledger, now=now, tell=tell)
+        return [self._decide_by_hand(settled, now) for settled in self._desk.take(now, tell)]
 
     def prepare(self, task: Prepare) -> NodeAnswer:
         """Reserve, and be ready for one attempt of an admitted query."""
@@ -148,10 +168,34 @@ class Tasks:
         waits = self._waits_for(asked.query)
         if waits is not None:
             return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, waits.text)
-        with self._lock:
-            self._admissions[query_hash] = admission
-        answer = self._record(task, asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
+        answer = self._admit(task, admission)
         return self._with_ready(answer, query_hash, task.attempt) if task.attempt else answer
+
+    def _decide_by_hand(self, settled: Settled, now: int) -> NodeAnswer:
+        stored = self._tools.ledger.decision(settled.query_hash)
+        if stored is None:
+            raise AssertionError("a query that is settled stands in the ledger")
+        task = Decide(stored.envelope, stored.certificate, 0)
+        try:
+            asked = self._tools.gate.identify(stored.envelope, stored.certificate, now)
+        except Declined as declined:
+            # The analyst's certificate has run out meanwhile.
+            self._desk.forget(settled.query_hash)
+            return self._signed(settled.query_hash, 0, Outcome.DECLINED, _code(declined), str(declined))
+        if not settled.approved:
+            return self._record(task, asked, Outcome.DECLINED, DeclineCode.APPROVAL, settled.text)
+        try:
+            # Examined anew: budget, holdings and time are not what they were when it began to wait.
+            self._check_open(asked)
+            admission = self._examine(asked, now)
+        except Declined as declined:
+            return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
+        return self._admit(task, admission)
+
+    def _admit(self, task: Decide, admission: Admission) -> NodeAnswer:
+        with self._lock:
+            self._admissions[admission.query_hash] = admission
+        return self._record(task, admission.asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
 
     def _waits_for(self, query: Query) -> ByHand | None:
         return self._tools.gate.policy.waits_for(query.question, query.terms)
@@ -173,7 +217,7 @@ class Tasks:
             name: Holding(tools.catalogue[name][0], snapshot.domain, date.fromisoformat(snapshot.held.as_at))
             for name, snapshot in self.snapshots.items()
         }
-        return tools.gate.examine(asked, State(holdings, room, tools.pause_file.exists(), now))
+        return tools.gate.examine(asked, State(holdings, room, is_paused(tools.pause_file), now))
 
     def _record(self, task: Decide, asked: Asked, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
         answer = self._signed(asked.query_hash, 0, outcome, code, text)

@@ -14,8 +14,8 @@ from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
 from cordon.manifest import open_manifest, parse_manifest, read_manifest
 from cordon.register.leaf import AttemptFailed, DeclineCode, Receipt
-from cordon.sealing.ciphertext import chunks_digest
 from cordon.register.spending import Limits
+from cordon.sealing.ciphertext import chunks_digest
 from cordon.units import Digest, Rho
 from cordon.wire.messages import ContributionHead, Fixed, Ready
 from cordon.wire.signed import PAYLOAD_TYPES, peek, sign

@@ -334,8 +334,19 @@ OFFICERS = [{"name": "A. Ames", "key": "0" * 62 + "a1"}, {"name": "B. Birch", "k
         {"budget": {"nominal_records": BUDGET["nominal_records"] | {"failed_share": "2"}}},
     ],
     ids=[
-        "no budget", "float", "zero", "no lifetime", "approval", "negative", "unknown rule",
-        "nobody to approve", "one officer for two", "one key twice", "one name twice", "small and large", "share",
+        "no budget",
+        "float",
+        "zero",
+        "no lifetime",
+        "approval",
+        "negative",
+        "unknown rule",
+        "nobody to approve",
+        "one officer for two",
+        "one key twice",
+        "one name twice",
+        "small and large",
+        "share",
     ],
 )
 def test_a_policy_that_says_nothing_clear_is_refused(rules):
