@@ -211,7 +211,9 @@ def _manifest(layout: Layout, authority: _Authority, coordinator_key: str, membe
         '[[purpose]]\ncode = "research"\ntitle = "Statistics and research"\nregime = "dpa_2018_part_3"\n'
         'legal_basis = "Data Protection Act 2018, sections 35(2)(b), 36 and 41"\n'
         '[[purpose]]\ncode = "strategic_assessment"\ntitle = "Strategic assessment"\nregime = "dpa_2018_part_3"\n'
-        'legal_basis = "Data Protection Act 2018, section 35(2)(b); Crime and Disorder Act 1998, section 6"\n' + listed + "".join(members)
+        'legal_basis = "Data Protection Act 2018, section 35(2)(b); Crime and Disorder Act 1998, section 6"\n'
+        + listed
+        + "".join(members)
     )
 
 

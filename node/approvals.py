@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from cordon.envelope import Envelope, Signer, from_json, key_id, to_json
 from cordon.errors import CordonError, Malformed, Misconfigured, Untrusted
@@ -25,6 +26,7 @@ from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import Approval, Verdict
 from cordon.wire.signed import open_claimed, peek, sign
+from node.config import NodeConfig
 from node.ledger import Ledger
 from node.policy import Officer, Policy
 
@@ -70,6 +72,11 @@ class Desk:
         self._given: dict[Digest, list[Given]] = {}
         self._has_read = False
         self._without_effect: set[tuple[str, int, int]] = set()
+
+    @classmethod
+    def of(cls, settings: NodeConfig, policy: Policy, manifest: Manifest, ledger: Ledger) -> Self:
+        """The desk of a node, by its configuration."""
+        return cls(settings.state, force=settings.force, policy=policy, manifest=manifest, ledger=ledger)
 
     def given(self, now: int) -> dict[Digest, list[Given]]:
         """Verdicts that the ledger holds and that still count, by query."""

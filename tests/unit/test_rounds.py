@@ -100,9 +100,9 @@ class Seen:
 
     def input(self, state: Round, given):
         """Take an input before it is applied."""
-        if isinstance(given, Decided) and given.attempt == 0 and state.phase is Phase.DECIDING:
-            if given.outcome is not Outcome.AWAITING_APPROVAL:
-                (self.admitted.add if given.outcome is Outcome.ADMITTED else self.admitted.discard)(given.force)
+        decided = isinstance(given, Decided) and given.attempt == 0 and state.phase is Phase.DECIDING
+        if decided and given.outcome is not Outcome.AWAITING_APPROVAL:
+            (self.admitted.add if given.outcome is Outcome.ADMITTED else self.admitted.discard)(given.force)
         if isinstance(given, BecameReady):
             self.notes.setdefault((given.attempt, given.force), []).append(given.note)
         if isinstance(given, Contributed) and given.attempt in self.rosters:
