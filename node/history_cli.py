@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cordon.errors import Refused
 from cordon.keyfile import OWNER_ONLY, write_new
+from cordon.query.words import describe
 from node.history import Entry, Reader, as_csv, as_json, as_s62, moment, read_history, read_orders
 from node.office import Office
 from node.options import DEFAULT_CONFIG, ConfigPath, Format
@@ -69,25 +69,27 @@ def _told(order: Order, office: Office) -> dict[str, str]:
 
 
 def _print_table(entries: Iterable[Entry], reader: Reader) -> None:
-    table = Table(
-        "when", "analyst", "purpose", "question", "decision", "officers", "epsilon", "of the year", "receipts", "query",
-        box=None, pad_edge=False,
-    )  # fmt: skip
-    for entry in entries:
-        share = reader.share_of_year(entry)
-        table.add_row(
-            f"{moment(entry.row.decided_at)[:16].replace('T', ' ')}",
-            entry.row.analyst,
-            entry.query.terms.purpose,
-            str(reader.facts(entry)["question"]),
-            entry.row.code if entry.row.outcome == "DECLINED" else entry.decision,
-            ", ".join(said.officer for said in entry.said),
-            f"{reader.manifest.epsilon(entry.charged):.3g}" if entry.left else "0",
-            "" if share is None else f"{100 * share:.2g} %",
-            ", ".join(str(left.receipt.number) for left in entry.left),
-            entry.row.query_hash.hex()[:12],
-        )
-    Console().print(table)
+    lines = [_line(entry, reader) for entry in entries]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for cells in lines:
+        # Not a table of rich: a question is longer than a column, and is never cut short.
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _line(entry: Entry, reader: Reader) -> list[str]:
+    share = reader.share_of_year(entry)
+    cost = f"epsilon {reader.manifest.epsilon(entry.charged):.3g}" if entry.left else "no cost"
+    officers = sorted({said.officer for said in entry.said})
+    return [
+        entry.row.query_hash.hex()[:12],
+        moment(entry.row.decided_at)[:16].replace("T", " "),
+        entry.row.analyst,
+        entry.query.terms.purpose,
+        f"declined: {entry.row.code}" if entry.row.outcome == "DECLINED" else entry.decision,
+        cost if share is None or not entry.left else f"{cost}, {100 * share:.2g} % of the year",
+        f"by {', '.join(officers)}" if officers else "",
+        describe(entry.query.question),
+    ]
 
 
 def _print_orders(told: Iterable[dict[str, str]]) -> None:
