@@ -62,6 +62,8 @@ class Entry:
     @property
     def decision(self) -> str:
         """What was decided, in words."""
+        if self.row.outcome == "ENDED":
+            return "ended while it waited"
         return self.row.outcome.lower().replace("_", " ")
 
     @property

@@ -238,6 +238,25 @@ class Ledger:
         rows = self._all("SELECT query_hash FROM query WHERE outcome = 'AWAITING_APPROVAL' AND expires > ?", now)
         return [Digest(row[0]) for row in rows]
 
+    def waiting_of(self, analyst: str, now: int) -> int:
+        """How many queries of an analyst wait for a person and have not expired."""
+        row = self._one(
+            "SELECT count(*) FROM query WHERE analyst = ? AND outcome = 'AWAITING_APPROVAL' AND expires > ?",
+            analyst,
+            now,
+        )
+        return 0 if row is None else int(row[0])
+
+    def end_waiting(self, query_hash: Digest, now: int) -> None:
+        """A query has ended before a person decided about it; nothing changes for one that does not wait."""
+        with self._transaction() as connection:
+            ended = connection.execute(
+                "UPDATE query SET outcome = 'ENDED' WHERE query_hash = ? AND outcome = 'AWAITING_APPROVAL'",
+                (query_hash,),
+            )
+            if ended.rowcount:
+                self._append("ended", query_hash, now)
+
     # Budget
 
     def spent(self, domain: str) -> Spent:

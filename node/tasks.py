@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -134,6 +135,9 @@ class Tasks:
             for held in (self._prepared, self._prepares):
                 for name in [name for name in held if name[0] == query_hash]:
                     del held[name]
+        # Where it cannot be written, officers see a query that is over until it expires, and no more is lost.
+        with suppress(sqlite3.Error):
+            self._tools.ledger.end_waiting(query_hash, self._tools.clock())
 
     def forget_expired(self) -> None:
         """Forget every query that has expired."""
@@ -160,12 +164,14 @@ class Tasks:
             # Not recorded: it is what keeps anybody from filling the ledger.
             text = f"an analyst may ask {MOST_DECISIONS_AN_HOUR} queries an hour"
             return self._signed(query_hash, 0, Outcome.DECLINED, DeclineCode.POLICY, text)
+        waits = self._waits_for(asked.query)
         try:
             self._check_open(asked)
+            if waits is not None:
+                self._check_waiting(asked, now)
             admission = self._examine(asked, now)
         except Declined as declined:
             return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
-        waits = self._waits_for(asked.query)
         if waits is not None:
             return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, waits.text)
         answer = self._admit(task, admission)
@@ -206,6 +212,11 @@ class Tasks:
             is_open = sum(a.asked.analyst == asked.analyst for a in self._admissions.values())
         if is_open >= most:
             raise Declined(DeclineCode.POLICY.words, f"the federation allows an analyst {most} open queries")
+
+    def _check_waiting(self, asked: Asked, now: int) -> None:
+        most = self._tools.gate.manifest.limits.open_queries
+        if self._tools.ledger.waiting_of(asked.analyst.name, now) >= most:
+            raise Declined(DeclineCode.POLICY.words, f"{most} queries of this analyst wait for a person already")
 
     def _examine(self, asked: Asked, now: int) -> Admission:
         tools = self._tools

@@ -13,7 +13,7 @@ from cordon.keyfile import read_signing_key
 from cordon.query.model import Query
 from cordon.register.leaf import Decision, DeclineCode, Outcome
 from cordon.units import Digest
-from cordon.wire.messages import Approval, Submission, Verdict
+from cordon.wire.messages import Approval, Decide, Submission, Verdict
 from cordon.wire.signed import peek, sign
 from node.approvals import ENTRY, approvals_folder, verdict_path, write_verdict
 
@@ -240,6 +240,37 @@ def test_approval_after_expiry(scene):
     scene.members.now = float(last - 1)
     (decision,) = scene.take()
     assert decision.outcome is Outcome.ADMITTED
+
+
+def test_approval_of_a_query_that_has_ended(scene):
+    """The analyst went on without this force: the query waits no more, and a verdict on it is without effect."""
+    query_hash = scene.asked()
+    scene.members.run(scene.members.queries.proceed(query_hash, Analyst(scene.members).identity))
+    scene.members.settle()
+    scene.pass_on()
+    assert scene.outcome(query_hash) == "ENDED"
+    scene.leave(scene.verdict(query_hash), scene.keys[0])
+    assert scene.take() == []
+    assert "does not wait" in scene.told[0][1]
+    assert scene.member.ledger.waiting_of("alice", int(scene.members.now)) == 0
+
+
+def test_an_analyst_who_floods_the_officers(tmp_path):
+    """No more queries of one analyst wait at once than the federation allows open ones, whatever a coordinator lets in."""
+    scene = Scene(tmp_path)
+    try:
+        most = scene.members.manifest.limits.open_queries
+        alice = Analyst(scene.members)
+        found = []
+        for _ in range(most + 1):
+            answer = scene.member.tasks.decide(Decide(alice.compose(WORDS).envelope, alice.certificate, 0))
+            found.append(peek(Decision, answer.decision).outcome)
+        assert found == [Outcome.AWAITING_APPROVAL] * most + [Outcome.DECLINED]
+        bob = Analyst(scene.members, "bob")
+        answer = scene.member.tasks.decide(Decide(bob.compose(WORDS).envelope, bob.certificate, 0))
+        assert peek(Decision, answer.decision).outcome is Outcome.AWAITING_APPROVAL
+    finally:
+        scene.members.close()
 
 
 def test_files_that_are_no_verdict(scene):
