@@ -211,10 +211,12 @@ def _manifest(layout: Layout, authority: _Authority, coordinator_key: str, membe
         f'coordinator_key = "{coordinator_key}"\nauthority = """\n{authority.pem}"""\n'
         f"[governance]\nthreshold = 2\nkeys = {list(layout.governance_keys)}\n"
         f'[limits]\nepsilon = "{design.epsilon_per_query}"\n[timing]\n{timing}'
-        '[[purpose]]\ncode = "research"\ntitle = "Statistics and research"\n'
-        'legal_basis = "Data Protection Act 2018, sections 41 and 49"\n'
-        '[[purpose]]\ncode = "strategic_assessment"\ntitle = "Strategic assessment"\n'
-        'legal_basis = "Data Protection Act 2018, section 35"\n' + listed + "".join(members)
+        '[[purpose]]\ncode = "research"\ntitle = "Statistics and research"\nregime = "dpa_2018_part_3"\n'
+        'legal_basis = "Data Protection Act 2018, sections 35(2)(b), 36 and 41"\n'
+        '[[purpose]]\ncode = "strategic_assessment"\ntitle = "Strategic assessment"\nregime = "dpa_2018_part_3"\n'
+        'legal_basis = "Data Protection Act 2018, section 35(2)(b); Crime and Disorder Act 1998, section 6"\n'
+        + listed
+        + "".join(members)
     )
 
 

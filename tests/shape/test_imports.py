@@ -71,6 +71,14 @@ def test_the_node_service_loads_neither_pandas_nor_pyarrow():
     assert loaded("import node.service", "grpc") == {"grpc"}, "the look itself works"
 
 
+def test_the_serving_node_loads_no_reader_of_sql():
+    """What rehearses a decision reads SQL; neither the service nor the command line loads it before it is called."""
+    assert not loaded("import node.service, node.cli", "node.rehearsal", "cordon.query.sql")
+    assert loaded("import node.rehearsal", "cordon.query.sql"), "the look itself works"
+    importing = {path.name for path in (ROOT / "node").glob("*.py") if "node.rehearsal" in imported(path)}
+    assert importing == {"policy_cli.py"}
+
+
 @pytest.mark.parametrize("package", ["cordon", "node", "coordinator"])
 def test_public_parts_say_what_they_are(package):
     """Every module, public class and public function outside a class has a docstring."""
