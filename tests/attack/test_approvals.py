@@ -15,7 +15,8 @@ from cordon.register.leaf import Decision, DeclineCode, Outcome
 from cordon.units import Digest
 from cordon.wire.messages import Approval, Decide, Submission, Verdict
 from cordon.wire.signed import peek, sign
-from node.approvals import ENTRY, approvals_folder, verdict_path, write_verdict
+from node.approvals import ENTRY, Given, amount_to, approvals_folder, verdict_path, write_verdict
+from node.policy import Officer
 
 FORCE = "kent"
 WORDS = "SELECT COUNT(*) FROM nominals"
@@ -206,6 +207,18 @@ def test_one_officer_twice_where_two_are_needed(scene_of_two):
     assert decision.outcome is Outcome.ADMITTED
 
 
+def test_verdicts_are_counted_by_officer():
+    """Two approvals by one officer are one, also where both had been recorded."""
+    officers = [Officer(name=name, key=key * 32) for name, key in (("A. Ames", "a1"), ("B. Birch", "a2"))]
+    query_hash = Digest(bytes(32))
+    first, again, other = (
+        Given(officer, Approval(query_hash, FORCE, Verdict.APPROVE, "", at))
+        for officer, at in ((officers[0], 1), (officers[0], 2), (officers[1], 3))
+    )
+    assert amount_to(query_hash, [first, again], 2) is None
+    assert amount_to(query_hash, [first, again, other], 2).approved
+
+
 def test_one_of_two_officers_who_declines_is_enough(scene_of_two):
     """An approval does not outweigh a decline, not even one's own."""
     scene = scene_of_two
@@ -278,7 +291,9 @@ def test_files_that_are_no_verdict(scene):
     query_hash = scene.asked()
     folder = verdict_path(scene.member.config.state, query_hash, scene.keys[0].key_id).parent
     (folder / "a.json").mkdir()
-    (folder / "b.json").symlink_to(scene.member.config.signing_key)
+    elsewhere = folder.parent / "genuine.json"
+    elsewhere.write_text(to_json(sign(scene.verdict(query_hash), scene.keys[0])))
+    (folder / "b.json").symlink_to(elsewhere)
     (folder / "c.json").write_text("[" * 20_000)
     (folder / "d.json").write_bytes(b"\xff\xfe")
     (folder / "e.json").write_text("{}")

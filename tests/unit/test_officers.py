@@ -285,6 +285,7 @@ def test_a_pause_by_nobody_pauses_and_is_not_put_down_to_anybody(members, node, 
         assert is_paused(pause_file)
         pause_file.rmdir() if pause_file.is_dir() else pause_file.unlink()
     assert not is_paused(pause_file)
+    assert is_paused(pause_file.with_name("x" * 300)), "where it cannot be told, it is paused"
     left = pause_file.parent / "pauses" / "1.pause.0.json"
     left.write_text(json.dumps({"payload": "", "payloadType": "", "signatures": []}))
     told = []
