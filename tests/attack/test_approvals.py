@@ -1,6 +1,7 @@
 """Whoever can leave a file in a node's state folder, or is an officer, against the rule that a person decides."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -287,7 +288,7 @@ def test_an_analyst_who_floods_the_officers(tmp_path):
 
 
 def test_files_that_are_no_verdict(scene):
-    """A folder, a link, a huge file, text that is no envelope, and one of another kind: each told of once."""
+    """A folder, a link, a pipe, a huge file, text that is no envelope, and one of another kind: each told of once."""
     query_hash = scene.asked()
     folder = verdict_path(scene.member.config.state, query_hash, scene.keys[0].key_id).parent
     (folder / "a.json").mkdir()
@@ -300,8 +301,9 @@ def test_files_that_are_no_verdict(scene):
     (folder / "f.json").write_text(Path(scene.member.config.manifest).read_text()[:16_000])
     force_key = KeySigner(read_signing_key(scene.member.config.signing_key))
     (folder / "g.json").write_text(to_json(sign(scene.verdict(query_hash), force_key)))
+    os.mkfifo(folder / "h.json")
     scene.take()
-    assert [name for name, _ in scene.told] == [f"{letter}.json" for letter in "abcdefg"]
+    assert [name for name, _ in scene.told] == [f"{letter}.json" for letter in "abcdefgh"]
     scene.is_without_effect(query_hash, *["" for _ in scene.told])
 
 
