@@ -275,9 +275,8 @@ def _decided(rules: Rules, state: Round, given: Decided) -> tuple[Round, tuple[H
     if given.force not in rules.forces:
         return state, ()
     if given.attempt == 0:
-        final = dict(state.outcomes).get(given.force, Outcome.AWAITING_APPROVAL) is not Outcome.AWAITING_APPROVAL
         # A person's decision and an older answer that says it is awaited may cross on their way.
-        crossed = final and given.outcome is Outcome.AWAITING_APPROVAL
+        crossed = given.force in dict(state.outcomes) and given.outcome is Outcome.AWAITING_APPROVAL
         if state.phase is not Phase.DECIDING or crossed:
             return state, ()
         return replace(state, outcomes=_with(state.outcomes, given.force, given.outcome)), ()

@@ -231,12 +231,7 @@ def read_text(path: Path) -> str:
         Malformed: no plain small file of text.
     """
     try:
-        # Neither a link to elsewhere nor a pipe that never ends.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Malformed("it is not a plain file")
-            content = file.read(MOST_BYTES + 1)
+        content = _read_small(path)
         if len(content) > MOST_BYTES:
             raise Malformed(f"it is larger than {MOST_BYTES} bytes")
         return content.decode()
@@ -244,6 +239,17 @@ def read_text(path: Path) -> str:
         raise Malformed(f"it cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Malformed("it is not text") from None
+
+
+def _read_small(path: Path) -> bytes:
+    # Neither a link to elsewhere nor a pipe that never ends.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise Malformed("it is not a plain file")
+        return os.read(handle, MOST_BYTES + 1)
+    finally:
+        os.close(handle)
 
 
 def _marked(folder: Path) -> dict[tuple[str, int, int], Path]:

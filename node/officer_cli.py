@@ -11,16 +11,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cordon.configfile import read_config
 from cordon.envelope import KeySigner
 from cordon.errors import Misconfigured, Refused, Untrusted
 from cordon.keyfile import read_signing_key
 from cordon.units import Digest
 from cordon.wire.messages import MOST_TEXT, Approval, Pause, Verdict
 from node.approvals import Desk, verdict_path, write_verdict
+from node.config import NodeConfig
 from node.office import Office
 from node.options import DEFAULT_CONFIG, ConfigPath, Format
 from node.pausing import order_pause, order_resume
 from node.pending import Waiting, waiting
+from node.policy import Policy
 
 QueryId = Annotated[str, typer.Argument(metavar="ID", help="The query's id, or enough of its beginning.")]
 KeyPath = Annotated[Path, typer.Option("--key", help="Your own Ed25519 key, as 'cordon keys signing' made it.")]
@@ -78,19 +81,17 @@ def decline(
 
 def pause(config: ConfigPath = DEFAULT_CONFIG, key: AnyKey = None, reason: Reason = "") -> None:
     """Decline every new query, saying so, until `resume`."""
-    with Office.open(config) as office:
-        signer, settings = _signer(office, key), office.settings
-        order = Pause(settings.force, paused=True, at=int(time.time()))
-        done = order_pause(settings.state, settings.pause_file, order, signer, _checked_text(reason))
+    settings = read_config(config, NodeConfig)
+    order = Pause(settings.force, paused=True, at=int(time.time()))
+    done = order_pause(settings.state, settings.pause_file, order, _signer(settings, key), _checked_text(reason))
     typer.echo("paused: new queries are declined" if done else "it is paused already", err=True)
 
 
 def resume(config: ConfigPath = DEFAULT_CONFIG, key: AnyKey = None, reason: Reason = "") -> None:
     """Answer queries again after `pause`."""
-    with Office.open(config) as office:
-        signer, settings = _signer(office, key), office.settings
-        order = Pause(settings.force, paused=False, at=int(time.time()))
-        done = order_resume(settings.state, settings.pause_file, order, signer, _checked_text(reason))
+    settings = read_config(config, NodeConfig)
+    order = Pause(settings.force, paused=False, at=int(time.time()))
+    done = order_resume(settings.state, settings.pause_file, order, _signer(settings, key), _checked_text(reason))
     typer.echo("resumed" if done else "it is not paused", err=True)
 
 
@@ -111,9 +112,7 @@ def _decide(
         query_hash = office.find(query)
         officer = office.policy.by_key_id.get(signer.key_id)
         if officer is None:
-            raise Misconfigured(
-                f"{key} is no key of an officer", hint=f"list its public half in {office.settings.policy}"
-            )
+            raise _no_officer(key, office.settings)
         try:
             Desk.of(office.settings, office.policy, office.manifest, office.ledger).check_may_decide(
                 officer, query_hash, now
@@ -125,15 +124,18 @@ def _decide(
     typer.echo(f"wrote {path}; the node takes it up by itself", err=True)
 
 
-def _signer(office: Office, key: Path | None) -> KeySigner:
-    signer = KeySigner(read_signing_key(key or office.settings.signing_key))
-    known = office.manifest.keyring(office.settings.force).keys() | office.policy.by_key_id.keys()
-    if signer.key_id not in known:
-        raise Misconfigured(
-            f"{key or office.settings.signing_key} is neither an officer's key nor this force's",
-            hint=f"list its public half in {office.settings.policy}",
-        )
+def _signer(settings: NodeConfig, key: Path | None) -> KeySigner:
+    # With the force's own key nothing else is read: a damaged ledger or policy must not keep it from pausing.
+    if key is None:
+        return KeySigner(read_signing_key(settings.signing_key))
+    signer = KeySigner(read_signing_key(key))
+    if signer.key_id not in read_config(settings.policy, Policy).by_key_id:
+        raise _no_officer(key, settings)
     return signer
+
+
+def _no_officer(key: Path, settings: NodeConfig) -> Misconfigured:
+    return Misconfigured(f"{key} is no key of an officer", hint=f"list its public half in {settings.policy}")
 
 
 def _checked_text(text: str) -> str:

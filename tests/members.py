@@ -215,6 +215,10 @@ class Members:
         moved = True
         while moved:
             moved = sum(self._pass_vouches(force) for force in list(self.connections)) > 0
+        # All of them have accepted the same checkpoint, unless a test sees to it.
+        for force in self.connections:
+            if self.members[force].link.is_open:
+                self.members[force].link.refresh(self.channel(force))
 
     def _pass_vouches(self, force: str) -> bool:
         queue, moved = self.connections[force].queue, False

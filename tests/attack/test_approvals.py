@@ -1,6 +1,7 @@
 """Whoever can leave a file in a node's state folder, or is an officer, against the rule that a person decides."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from cordon.register.leaf import Decision, DeclineCode, Outcome
 from cordon.units import Digest
 from cordon.wire.messages import Approval, Decide, Submission, Verdict
 from cordon.wire.signed import peek, sign
-from node.approvals import ENTRY, approvals_folder, verdict_path, write_verdict
+from node.approvals import ENTRY, Given, amount_to, approvals_folder, verdict_path, write_verdict
+from node.policy import Officer
 
 FORCE = "kent"
 WORDS = "SELECT COUNT(*) FROM nominals"
@@ -206,6 +208,18 @@ def test_one_officer_twice_where_two_are_needed(scene_of_two):
     assert decision.outcome is Outcome.ADMITTED
 
 
+def test_verdicts_are_counted_by_officer():
+    """Two approvals by one officer are one, also where both had been recorded."""
+    officers = [Officer(name=name, key=key * 32) for name, key in (("A. Ames", "a1"), ("B. Birch", "a2"))]
+    query_hash = Digest(bytes(32))
+    first, again, other = (
+        Given(officer, Approval(query_hash, FORCE, Verdict.APPROVE, "", at))
+        for officer, at in ((officers[0], 1), (officers[0], 2), (officers[1], 3))
+    )
+    assert amount_to(query_hash, [first, again], 2) is None
+    assert amount_to(query_hash, [first, again, other], 2).approved
+
+
 def test_one_of_two_officers_who_declines_is_enough(scene_of_two):
     """An approval does not outweigh a decline, not even one's own."""
     scene = scene_of_two
@@ -274,19 +288,22 @@ def test_an_analyst_who_floods_the_officers(tmp_path):
 
 
 def test_files_that_are_no_verdict(scene):
-    """A folder, a link, a huge file, text that is no envelope, and one of another kind: each told of once."""
+    """A folder, a link, a pipe, a huge file, text that is no envelope, and one of another kind: each told of once."""
     query_hash = scene.asked()
     folder = verdict_path(scene.member.config.state, query_hash, scene.keys[0].key_id).parent
     (folder / "a.json").mkdir()
-    (folder / "b.json").symlink_to(scene.member.config.signing_key)
+    elsewhere = folder.parent / "genuine.json"
+    elsewhere.write_text(to_json(sign(scene.verdict(query_hash), scene.keys[0])))
+    (folder / "b.json").symlink_to(elsewhere)
     (folder / "c.json").write_text("[" * 20_000)
     (folder / "d.json").write_bytes(b"\xff\xfe")
     (folder / "e.json").write_text("{}")
     (folder / "f.json").write_text(Path(scene.member.config.manifest).read_text()[:16_000])
     force_key = KeySigner(read_signing_key(scene.member.config.signing_key))
     (folder / "g.json").write_text(to_json(sign(scene.verdict(query_hash), force_key)))
+    os.mkfifo(folder / "h.json")
     scene.take()
-    assert [name for name, _ in scene.told] == [f"{letter}.json" for letter in "abcdefg"]
+    assert [name for name, _ in scene.told] == [f"{letter}.json" for letter in "abcdefgh"]
     scene.is_without_effect(query_hash, *["" for _ in scene.told])
 
 

@@ -164,7 +164,8 @@ def test_the_purposes_of_the_manifest_sample_are_in_the_policy_document() -> Non
     """docs/policy.md lists each sample purpose with its provisions, and no other."""
     text = (DOCS / "policy.md").read_text(encoding="utf-8")
     sample = parse_manifest((ROOT / "deploy" / "config" / "manifest.toml").read_bytes())
-    listed = dict(re.findall(r"^\| `([a-z_]+)` \| (.*(?:Part 3|UK GDPR).*) \|$", text, re.MULTILINE))
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.*(?:Part 3|UK GDPR).*) \|$", text, re.MULTILINE)
+    listed: dict[str, str] = dict(rows)
     assert set(listed) == set(sample.by_purpose)
     for purpose in sample.purposes:
         regime, provision = purpose.basis.split(": ", 1)

@@ -257,6 +257,22 @@ def test_a_pause_is_signed_kept_and_named_in_the_history(members, keys, node):
     assert "pause by A. Ames: a complaint" in node("history")[1]
 
 
+def test_a_force_can_pause_whatever_else_is_damaged(members, node):
+    """Ledger, manifest and policy away, the force's own key still pauses its node."""
+    config = members.members[FORCE].config
+    hidden = (config.ledger, config.manifest, config.policy)
+    for path in hidden:
+        path.rename(path.with_name(f"{path.name}.away"))
+    try:
+        assert node("pause")[0] == 0
+        assert is_paused(config.pause_file)
+        assert node("resume")[0] == 0
+    finally:
+        for path in hidden:
+            path.with_name(f"{path.name}.away").rename(path)
+    assert not is_paused(config.pause_file)
+
+
 def test_a_pause_by_nobody_pauses_and_is_not_put_down_to_anybody(members, node, root):
     """A stranger's key is refused at the command line; a file that says nothing pauses all the same."""
     stranger = root / "stranger.key"
@@ -269,6 +285,7 @@ def test_a_pause_by_nobody_pauses_and_is_not_put_down_to_anybody(members, node, 
         assert is_paused(pause_file)
         pause_file.rmdir() if pause_file.is_dir() else pause_file.unlink()
     assert not is_paused(pause_file)
+    assert is_paused(pause_file.with_name("x" * 300)), "where it cannot be told, it is paused"
     left = pause_file.parent / "pauses" / "1.pause.0.json"
     left.write_text(json.dumps({"payload": "", "payloadType": "", "signatures": []}))
     told = []
