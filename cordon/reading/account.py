@@ -17,6 +17,7 @@ from cordon.reading.examine import Finding, parsed, signed_by
 from cordon.reading.lives import Attempt, Life, Lives
 from cordon.reading.members import members_of
 from cordon.reading.mirror import Mirror
+from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST, Outcome
 from cordon.units import Rho
 from cordon.wire import codec
@@ -62,14 +63,16 @@ class Account:
     def fold(self, index: int, leaf: bytes, finding: Finding) -> None:
         """Take the next leaf."""
         if isinstance(finding, str):
-            self._mirror.report(index, f"the leaf does not hold: {finding}")
+            self._mirror.report(index, f"the leaf does not hold: {finding}", Check.LEAVES)
             return
         envelope, found = parsed(leaf)
+        check = Check.LEAVES
         try:
             self._check_signer(index, envelope, found, finding)
+            check = _CHECKS.get(envelope.payload_type, Check.QUERIES)
             self._handlers[envelope.payload_type](index, envelope, found)
         except Wrong as wrong:
-            self._mirror.report(index, str(wrong))
+            self._mirror.report(index, str(wrong), check)
 
     def flush(self) -> None:
         """Write what is not in the mirror yet; within the caller's transaction."""
@@ -290,3 +293,9 @@ class Account:
 
 _BY_ANALYST = frozenset({kinds.REJECTED, kinds.PUBLISHED_ANSWER})
 _BY_FORCE = frozenset({kinds.DECISION, kinds.RECEIPT, kinds.BUDGET_STATEMENT})
+_CHECKS = {
+    kinds.RECEIPT: Check.RECEIPTS,
+    kinds.MANIFEST_ADOPTED: Check.MANIFESTS,
+    kinds.BUDGET_STATEMENT: Check.BUDGETS,
+    kinds.ERASURE: Check.OPENINGS,
+}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cordon.reading.lives import Life
 from cordon.reading.mirror import Mirror
+from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST
 
 LIMITS = ("period_limit", "lifetime_limit", "analyst_limit", "purpose_limit", "query_limit", "failed_limit")
@@ -152,7 +153,7 @@ class Charges:
         known = self._sql.execute(_STATEMENT, (found.force, found.number)).fetchone()
         if known is not None:
             what = f"budget statement {found.number} of {found.force} also stands in leaf {known[1]}: two of one number"
-            self._mirror.report(leaf, what)
+            self._mirror.report(leaf, what, Check.BUDGETS)
             return
         self._sql.execute("INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         domain = chain.domains.setdefault(found.domain, Domain())
@@ -173,7 +174,7 @@ class Charges:
             previous, leaf, own = row
             if previous != chain.previous_statement:
                 what = f"budget statement {chain.next_statement} of {chain.force} does not follow the one before it"
-                self._mirror.report(leaf, what)
+                self._mirror.report(leaf, what, Check.BUDGETS)
             chain.next_statement, chain.previous_statement = chain.next_statement + 1, own
             row = None
             if chain.waiting_statements:
@@ -193,7 +194,7 @@ class Charges:
         return chain
 
     def _report(self, charge: Charge, what: str) -> None:
-        self._mirror.report(charge.leaf, f"receipt {charge.number} of {charge.force} {what}")
+        self._mirror.report(charge.leaf, f"receipt {charge.number} of {charge.force} {what}", Check.RECEIPTS)
 
     def _doubt(self, force: str, number: int) -> None:
         self._sql.execute("INSERT OR IGNORE INTO doubts VALUES (?, ?)", (force, number))

@@ -13,7 +13,7 @@ from typing import Any
 from cordon.reading.charges import Charge
 from cordon.reading.members import Membership
 from cordon.reading.mirror import Mirror
-from cordon.reading.verdict import Discrepancy, Pending
+from cordon.reading.verdict import Check, Discrepancy, Pending
 
 DAY = 86_400
 
@@ -27,21 +27,25 @@ class Judge:
         self._time = mirror.time
         self._members = members
 
-    def verdicts(self, *, owed_at_once: bool) -> Iterator[Discrepancy | Pending]:
+    def verdicts(self, *, owed_at_once: bool, refused: frozenset[int]) -> Iterator[Discrepancy | Pending]:
         """Everything that is wrong, or may still turn out to be.
 
         Args:
             owed_at_once: whether the reader is owed opened queries without embargo.
+            refused: leaves whose openings were served, and refused; they are not overdue as well.
         """
         if self._members.first is None:
             return
         yield from self._budgets()
         yield from self._gaps()
         yield from self._statement_gaps()
-        yield from self._embargoes(owed_at_once=owed_at_once)
+        yield from (late for late in self._embargoes(owed_at_once=owed_at_once) if late.leaf not in refused)
 
     def _late(self, since: int) -> bool:
         return self._time > since + 2 * self._members.newest.timing.freshness_seconds
+
+    def _unless_fresh(self, since: int, leaf: int, what: str, check: Check) -> Discrepancy | Pending:
+        return Discrepancy(leaf, what, check) if self._late(since) else Pending(leaf, what)
 
     # Budgets
 
@@ -64,19 +68,19 @@ class Judge:
         stated = self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)).fetchone()
         if stated is None:
             what = f"{name} is charged to {charge.domain!r}, for which no budget statement stands in the register"
-            return (Discrepancy if self._late(submitted_at) else Pending)(charge.leaf, what)
+            return self._unless_fresh(submitted_at, charge.leaf, what, Check.BUDGETS)
         *limits, failed_limit = json.loads(stated[0])
         sums = self._sums(charge, analyst, purpose)
         for words, value, limit in zip(_WORDS, sums, limits, strict=True):
             if value > limit:
                 what = f"{name} brings {words} of {charge.domain!r} to {value} nano-rho, over its limit of {limit}"
-                return Discrepancy(charge.leaf, what)
+                return Discrepancy(charge.leaf, what, Check.BUDGETS)
         failed = self._failed_before(charge, query_leaf) if charge.attempt > 1 else 0
         if failed > failed_limit:
             what = (
                 f"{name} is for a further attempt, after failed ones cost {failed} nano-rho of {failed_limit} at most"
             )
-            return Discrepancy(charge.leaf, what)
+            return Discrepancy(charge.leaf, what, Check.BUDGETS)
         return None
 
     def _sums(self, charge: Charge, analyst: bytes, purpose: str) -> tuple[Any, ...]:
@@ -97,7 +101,7 @@ class Judge:
                 continue
             leaf, follower, submitted_at = self._sql.execute(_FOLLOWER, (force, number)).fetchone()
             what = f"receipts of {force} are missing: {_span(number, follower)} before the one in this leaf"
-            yield (Discrepancy if self._late(submitted_at) else Pending)(leaf, what)
+            yield self._unless_fresh(submitted_at, leaf, what, Check.RECEIPTS)
 
     def _statement_gaps(self) -> Iterator[Discrepancy | Pending]:
         for force, state in self._sql.execute("SELECT force, state FROM chains ORDER BY force").fetchall():
@@ -109,7 +113,7 @@ class Judge:
                 (force, number),
             ).fetchone()
             what = f"budget statements of {force} are missing: {_span(number, follower)} before the one in this leaf"
-            yield (Discrepancy if self._late(stated_at) else Pending)(leaf, what)
+            yield self._unless_fresh(stated_at, leaf, what, Check.BUDGETS)
 
     # Embargoes
 
@@ -122,11 +126,10 @@ class Judge:
             listed = self._members.at(leaf).by_purpose.get(purpose)
             days = listed.embargo_days if listed is not None else 0
             if owed_at_once:
-                yield Discrepancy(leaf, "the query is not opened to the auditor, and not erased")
+                yield Discrepancy(leaf, "the query is not opened to the auditor, and not erased", Check.OPENINGS)
             elif self._time > submitted_at + days * DAY and self._late(submitted_at):
-                yield Discrepancy(
-                    leaf, f"the query's embargo of {days} days has passed, and it is not opened or erased"
-                )
+                what = f"the query's embargo of {days} days has passed, and it is not opened or erased"
+                yield Discrepancy(leaf, what, Check.OPENINGS)
 
 
 _WORDS = (

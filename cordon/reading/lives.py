@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -119,6 +120,11 @@ def life_of(row: tuple[Any, ...]) -> Life:
 def find_lives(mirror: Mirror, where: str = "", *values: Any) -> list[Life]:
     """Lives that meet an SQL condition, in the register's order."""
     return [life_of(row) for row in mirror.sql.execute(f"{_SELECT} {where} ORDER BY leaf", values)]
+
+
+def each_life(mirror: Mirror) -> Iterator[Life]:
+    """Every life in the register's order, one at a time."""
+    return (life_of(row) for row in mirror.sql.execute(f"{_SELECT} ORDER BY leaf"))
 
 
 def _text(life: Life) -> str:

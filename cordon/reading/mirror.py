@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from cordon.errors import Misconfigured
+from cordon.reading.verdict import Check, Discrepancy
 from cordon.register.leaf import Checkpoint
 from cordon.register.merkle import EMPTY_ROOT, Frontier, leaf_hash, packed, unpacked
 from cordon.units import Digest
@@ -50,7 +51,8 @@ CREATE TABLE erased (target INTEGER PRIMARY KEY, leaf INTEGER NOT NULL, ground I
 CREATE TABLE unsigned (leaf INTEGER PRIMARY KEY, query INTEGER NOT NULL);
 CREATE TABLE completed (
     leaf INTEGER PRIMARY KEY, query INTEGER NOT NULL, attempt INTEGER NOT NULL, added TEXT NOT NULL DEFAULT '');
-CREATE TABLE discrepancies (leaf INTEGER NOT NULL, what TEXT NOT NULL, PRIMARY KEY (leaf, what)) WITHOUT ROWID;
+CREATE TABLE discrepancies (
+    leaf INTEGER NOT NULL, what TEXT NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (leaf, what)) WITHOUT ROWID;
 CREATE INDEX unopened ON wanted (opened, leaf);
 CREATE INDEX unadded ON completed (added, leaf);
 """
@@ -217,13 +219,14 @@ class Mirror:
 
     # Discrepancies
 
-    def report(self, leaf: int, what: str) -> None:
+    def report(self, leaf: int, what: str, check: Check) -> None:
         """Remember what is wrong with a leaf that will not be looked at again."""
-        self.sql.execute("INSERT OR IGNORE INTO discrepancies VALUES (?, ?)", (leaf, what))
+        self.sql.execute("INSERT OR IGNORE INTO discrepancies VALUES (?, ?, ?)", (leaf, what, check.name))
 
-    def reported(self) -> Iterable[tuple[int, str]]:
+    def reported(self) -> Iterator[Discrepancy]:
         """Everything that was reported, by leaf."""
-        return self.sql.execute("SELECT leaf, what FROM discrepancies ORDER BY leaf, what")
+        rows = self.sql.execute("SELECT leaf, what, kind FROM discrepancies ORDER BY leaf, what")
+        return (Discrepancy(leaf, what, Check[kind]) for leaf, what, kind in rows)
 
     def count(self, table: str) -> int:
         """Rows of one of the tables above."""

@@ -19,7 +19,7 @@ from cordon.reading.lives import Life, find_lives
 from cordon.reading.members import Membership
 from cordon.reading.mirror import Mirror
 from cordon.reading.source import Source
-from cordon.reading.verdict import Discrepancy
+from cordon.reading.verdict import Check, Discrepancy
 from cordon.register.leaf import text_commitment
 from cordon.units import Digest
 from cordon.wire import codec
@@ -39,12 +39,13 @@ def settle_openings(mirror: Mirror, source: Source, members: Membership) -> Iter
                 try:
                     _check(mirror, members, opening, *rows[opening.leaf_index])
                 except CordonError as error:
-                    yield Discrepancy(opening.leaf_index, f"what is served as its opening does not fit it: {error}")
+                    what = f"what is served as its opening does not fit it: {error}"
+                    yield Discrepancy(opening.leaf_index, what, Check.OPENINGS)
                 else:
                     mirror.put_opening(opening.leaf_index, codec.encode(opening))
     erased = [row[0] for row in mirror.sql.execute("SELECT target FROM erased ORDER BY target").fetchall()]
     for opening in source.openings(erased):
-        yield Discrepancy(opening.leaf_index, "its opening was erased, and is still served")
+        yield Discrepancy(opening.leaf_index, "its opening was erased, and is still served", Check.OPENINGS)
 
 
 def _wanted(mirror: Mirror) -> Iterator[dict[int, tuple[str, int]]]:
@@ -72,7 +73,7 @@ def settle_analysts(mirror: Mirror, members: Membership) -> None:
             envelope, _ = parsed(mirror.leaf(leaf))
             analyst = analyst_of(mirror, members, query)
             if analyst is None or not signed_by(envelope, analyst.key.public_bytes_raw()):
-                mirror.report(leaf, "is not signed by the analyst whose query it is about")
+                mirror.report(leaf, "is not signed by the analyst whose query it is about", Check.LEAVES)
             mirror.sql.execute("DELETE FROM unsigned WHERE leaf = ?", (leaf,))
 
 

@@ -13,6 +13,7 @@ docs/auditing.md §3.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from cordon.reading.opened import settle_analysts, settle_openings
 from cordon.reading.readd import add_again, readded
 from cordon.reading.source import Head, Source
 from cordon.reading.static import claimed_size
-from cordon.reading.verdict import Discrepancy, Pending, Result
+from cordon.reading.verdict import Check, Discrepancy, Pending, Result
 from cordon.reading.workers import examined
 from cordon.register.checkpoint import SignedCheckpoint, open_checkpoint
 from cordon.register.leaf import ManifestAdopted
@@ -98,7 +99,8 @@ class Reader:
             settle_analysts(mirror, members)
             found += add_again(mirror, source)
         owed = source is not None and source.opens_at_once
-        return self._result(before, found, Judge(mirror, members).verdicts(owed_at_once=owed))
+        refused = frozenset(item.leaf for item in found)
+        return self._result(before, found, Judge(mirror, members).verdicts(owed_at_once=owed, refused=refused))
 
     # 1 to 3: what was signed
 
@@ -116,15 +118,15 @@ class Reader:
             raise Lie(self._forked(source, signed, str(error))) from None
         self._fetch(source, checkpoint.size)
         fetched = mirror.fetched
-        if fetched.size < checkpoint.size:
-            mirror.forget_unverified()
-            what = f"the register is signed with {checkpoint.size} leaves, and leaf {fetched.size} is not served"
-            raise Lie(Discrepancy(fetched.size, what, (("checkpoint", signed.note),)))
         if fetched.root != checkpoint.root:
-            leaf = self._first_false(source, accepted.size, checkpoint.size)
-            mirror.forget_unverified()
+            leaf = self._first_false(source, accepted.size, fetched.size)
             what = "the leaves that are served, from here on, do not give the root that the coordinator signed"
-            raise Lie(Discrepancy(leaf, what, (("checkpoint", signed.note),)))
+            if leaf is None:
+                leaf = fetched.size if fetched.size < checkpoint.size else accepted.size
+            if leaf == fetched.size:
+                what = f"the register is signed with {checkpoint.size} leaves, and leaf {leaf} is not served"
+            mirror.forget_unverified()
+            raise Lie(Discrepancy(leaf, what, Check.REGISTER, (("checkpoint", signed.note),)))
         mirror.accept(checkpoint, signed.time, signed.note)
         return []
 
@@ -147,11 +149,12 @@ class Reader:
     def _first_manifest(self, source: Source) -> Manifest:
         opening = next((o for o in source.openings([0]) if o.leaf_index == 0), None)
         if opening is None or opening.document is None:
-            raise Lie(Discrepancy(0, "the register does not begin with an opened manifest"))
+            raise Lie(Discrepancy(0, "the register does not begin with an opened manifest", Check.MANIFESTS))
         try:
             return Membership(self._options.governance_keys).opened(opening.document)
         except (Untrusted, Malformed) as error:
-            raise Lie(Discrepancy(0, f"the register's first manifest is not trusted: {error}")) from None
+            what = f"the register's first manifest is not trusted: {error}"
+            raise Lie(Discrepancy(0, what, Check.MANIFESTS)) from None
 
     def _newest_claimed(self, source: Source, manifest: Manifest) -> Manifest:
         """The last manifest of those that unverified leaves adopt, each trusted by the one before."""
@@ -183,17 +186,19 @@ class Reader:
         if self._mirror.root_at(size) != signed.checkpoint.root:
             evidence = (("checkpoint-accepted", self._mirror.note), ("checkpoint-served", signed.note))
             what = f"the coordinator signed two registers of {size} leaves or fewer: the register was forked"
-            raise Lie(Discrepancy(size, what, evidence))
+            raise Lie(Discrepancy(size, what, Check.REGISTER, evidence))
         return Pending(size, f"the source is older than the mirror: it has {size} leaves")
 
     def _forked(self, source: Source, signed: SignedCheckpoint, why: str) -> Discrepancy:
         accepted = self._mirror.accepted.size
         leaf = self._first_false(source, 0, accepted)
+        leaf = accepted if leaf is None else leaf
         evidence = (("checkpoint-accepted", self._mirror.note), ("checkpoint-served", signed.note))
-        return Discrepancy(leaf, f"the register was forked or rewritten from here on: {why}", evidence)
+        what = f"the register was forked or rewritten from here on: {why}"
+        return Discrepancy(leaf, what, Check.REGISTER, evidence)
 
-    def _first_false(self, source: Source, start: int, end: int) -> int:
-        """The first leaf here whose hash is not the one that the source's tree has; `start` if it cannot tell."""
+    def _first_false(self, source: Source, start: int, end: int) -> int | None:
+        """The first leaf here whose hash is not the one that the source's tree has; None if it cannot tell."""
         first = start
         for page in self._mirror.pages(start, end):
             try:
@@ -207,7 +212,7 @@ class Reader:
             if differing:
                 return first + differing[0]
             first += len(page)
-        return start
+        return None
 
     # 4: leaf by leaf
 
@@ -243,17 +248,15 @@ class Reader:
         self, before: int, found: list[Discrepancy | Pending], judged: Iterable[Discrepancy | Pending]
     ) -> Result:
         mirror = self._mirror
-        reported = (Discrepancy(leaf, what) for leaf, what in mirror.reported())
         pending: list[Pending] = []
-        counted = 0
+        counted: Counter[Check] = Counter()
 
         def discrepancies() -> Iterable[Discrepancy]:
-            nonlocal counted
-            for item in chain(found, judged, reported):
+            for item in chain(found, judged, mirror.reported()):
                 if isinstance(item, Pending):
                     pending.append(item)
                 else:
-                    counted += 1
+                    counted[item.check] += 1
                     yield item
 
         first = tuple(heapq.nsmallest(MOST_SHOWN, discrepancies()))
@@ -263,12 +266,21 @@ class Reader:
             time=mirror.time,
             origin=members.newest.origin if members.first is not None else "",
             new_leaves=mirror.accepted.size - before,
-            counts={"leaves": mirror.accepted.size} | {name: mirror.count(name) for name in _COUNTED},
+            counts={"leaves": mirror.accepted.size} | {name: mirror.count(table) for name, table in _COUNTED.items()},
             discrepancies=first,
-            found=counted,
+            found=dict(counted),
             pending=tuple(sorted(pending)[:MOST_SHOWN]),
             readded=readded(mirror),
         )
 
 
-_COUNTED = ("queries", "receipts", "statements", "manifests", "openings", "erased")
+_COUNTED = {
+    "queries": "queries",
+    "completed": "completed",
+    "receipts": "receipts",
+    "forces": "chains",
+    "statements": "statements",
+    "manifests": "manifests",
+    "openings": "openings",
+    "erasures": "erased",
+}

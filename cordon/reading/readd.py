@@ -14,7 +14,7 @@ from cordon.reading.lives import Attempt, find_lives
 from cordon.reading.mirror import Mirror
 from cordon.reading.opened import opened_query
 from cordon.reading.source import Source
-from cordon.reading.verdict import Discrepancy, Readded
+from cordon.reading.verdict import Check, Discrepancy, Readded
 from cordon.register.leaf import Receipt
 from cordon.sealing.ciphertext import Polynomials, add, chunks_digest, pack, unpack
 from cordon.units import Digest
@@ -38,9 +38,10 @@ def add_again(mirror: Mirror, source: Source) -> Iterator[Discrepancy]:
             parameters = PARAMETER_SETS[opened[0].terms.parameter_set]
             there = check_sum(life.rosters[attempt], parts, parameters)
         except KeyError:
-            yield Discrepancy(leaf, "the query names a parameter set that does not exist")
+            yield Discrepancy(leaf, "the query names a parameter set that does not exist", Check.SUMS)
         except CordonError as error:
-            yield Discrepancy(leaf, f"the kept contributions do not give the registered sum: {error}")
+            what = f"the kept contributions do not give the registered sum: {error}"
+            yield Discrepancy(leaf, what, Check.SUMS)
         else:
             mirror.sql.execute("UPDATE completed SET added = ? WHERE leaf = ?", (EQUAL if there else GONE, leaf))
 

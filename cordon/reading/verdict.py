@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from cordon.register.leaf import Checkpoint
+
+
+class Check(StrEnum):
+    """What is checked, in the words of a report."""
+
+    REGISTER = "checkpoint, consistency and root"
+    LEAVES = "form and signature of every leaf"
+    MANIFESTS = "manifests, each by keys of the one before"
+    QUERIES = "queries, decisions, rosters and ends"
+    RECEIPTS = "receipts against query, roster and one another"
+    BUDGETS = "spending against statements and ceilings"
+    OPENINGS = "openings, embargoes and erasures"
+    SUMS = "contributions added again"
 
 
 @dataclass(frozen=True, order=True)
@@ -13,6 +27,7 @@ class Discrepancy:
 
     leaf: int
     what: str
+    check: Check
     evidence: tuple[tuple[str, bytes], ...] = field(default=(), compare=False)
     """(file name, content) of what shows it, beside the leaf itself."""
 
@@ -48,7 +63,7 @@ class Result:
     counts: dict[str, int]
     discrepancies: tuple[Discrepancy, ...]
     """By leaf; the first of them where there are very many."""
-    found: int
-    """How many there are."""
+    found: dict[Check, int]
+    """How many there are, by what was checked."""
     pending: tuple[Pending, ...]
     readded: Readded
