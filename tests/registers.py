@@ -118,6 +118,7 @@ class Register:
         self.analysts = {name: Party() for name in analysts}
         self._authority_key = ec.generate_private_key(ec.SECP256R1())
         self._authority = new_authority("Test", self._authority_key)
+        self._certificates: dict[str, bytes] = {}
         self.leaves: list[bytes] = []
         self.openings: dict[int, Opening] = {}
         self.kept: dict[tuple[Digest, int], list[Any]] = {}
@@ -217,9 +218,12 @@ class Register:
 
     def certificate(self, analyst: str) -> bytes:
         """The analyst's certificate."""
+        if analyst in self._certificates:
+            return self._certificates[analyst]
         public = self.analysts[analyst].private.public_key()
         made = certify(Identity(Role.ANALYST, analyst), public, authority=self._authority, private=self._authority_key)
-        return made.public_bytes(Encoding.DER)
+        self._certificates[analyst] = made.public_bytes(Encoding.DER)
+        return self._certificates[analyst]
 
     def decide(self, asked: Asked, force: str, outcome: Outcome = Outcome.ADMITTED, code: DeclineCode = DeclineCode.NOT_DECLINED, *, text: str = "", signer: Any = None, **changes: Any) -> int:  # fmt: skip
         """A force decides."""

@@ -143,13 +143,8 @@ class Account:
             raise Wrong(f"is a second receipt of {force} for one attempt")
         payload_hash = hashlib.sha256(envelope.payload).digest()
         attempt.receipts[force], attempt.numbers[force] = payload_hash, found.number
-        self.charges.add(
-            Charge(
-                *(force, found.number, index, payload_hash, found.previous, life.leaf, found.attempt, found.domain),
-                *(found.period, found.rho, found.period_sum, found.lifetime_sum),
-            ),
-            life,
-        )
+        charge = Charge(force, found.number, index, life.leaf, found.attempt, found.domain, found.period, found.rho)
+        self.charges.add(charge, found, payload_hash, life)
         if attempt.failed is not None:
             self.charges.fail(attempt.failed, force, found.number)
         self.lives.changed(life, index)

@@ -7,10 +7,13 @@ it, exactly, from all that is there. docs/auditing.md §3.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
+from operator import le
 from typing import Any, NamedTuple
 
+from cordon.reading.examine import parsed
 from cordon.reading.lives import Life
 from cordon.reading.mirror import Mirror
 from cordon.reading.verdict import Check
@@ -26,15 +29,11 @@ class Charge(NamedTuple):
     force: str
     number: int
     leaf: int
-    hash: bytes
-    previous: bytes
     query: int
     attempt: int
     domain: str
     period: int
     rho: int
-    period_sum: int
-    lifetime_sum: int
 
 
 @dataclass(slots=True)
@@ -93,26 +92,28 @@ class Charges:
         row = self._sql.execute("SELECT leaf FROM receipts WHERE force = ? AND number = ?", (force, number)).fetchone()
         return None if row is None else int(row[0])
 
-    def add(self, charge: Charge, life: Life) -> None:
+    def add(self, charge: Charge, found: Any, payload_hash: bytes, life: Life) -> None:
         """Take a receipt that fits its query and whose number is new."""
         chain = self._chain(charge.force)
         self._rows.append(charge)
         if charge.number != chain.next:
             chain.waiting += 1
             return
-        self._count(chain, charge, life.analyst.hex(), life.purpose, life.charged(charge.force))
+        self._count(chain, charge, found, payload_hash, life.charged(charge.force))
         while chain.waiting:
             self._flush_rows()
             row = self._sql.execute(_NEXT, (charge.force, chain.next)).fetchone()
             if row is None:
                 return
             chain.waiting -= 1
-            self._count(chain, Charge(*row[:-2]), row[-2].hex(), row[-1], 1)
+            late = Charge(*row)
+            envelope, found = parsed(self._mirror.leaf(late.leaf))
+            self._count(chain, late, found, hashlib.sha256(envelope.payload).digest(), 1)
 
-    def _count(self, chain: Chain, charge: Charge, analyst: str, purpose: str, times: int) -> None:
-        if charge.previous != chain.previous:
+    def _count(self, chain: Chain, charge: Charge, found: Any, payload_hash: bytes, times: int) -> None:
+        if found.previous != chain.previous:
             self._report(charge, f"does not follow the force's receipt {charge.number - 1}: the chain is broken")
-        chain.next, chain.previous = charge.number + 1, charge.hash
+        chain.next, chain.previous = charge.number + 1, payload_hash
         domain = chain.domains.get(charge.domain)
         if domain is None:
             domain = chain.domains[charge.domain] = Domain()
@@ -121,15 +122,15 @@ class Charges:
                 self._report(charge, f"is charged to {charge.period}, after a receipt of {domain.period}")
             domain.period, domain.in_period = charge.period, self._in_period(charge)
             domain.analysts, domain.purposes = {}, {}
-        rho = charge.rho
+        rho, analyst, purpose = charge.rho, found.analyst_key_id.hex(), found.purpose
         domain.in_period += rho
         domain.lifetime += rho
         domain.analysts[analyst] = by_analyst = domain.analysts.get(analyst, 0) + rho
         domain.purposes[purpose] = for_purpose = domain.purposes.get(purpose, 0) + rho
-        if charge.period_sum != domain.in_period or charge.lifetime_sum != domain.lifetime:
+        if found.period_sum != domain.in_period or found.lifetime_sum != domain.lifetime:
             self._report(
                 charge,
-                f"states sums of {charge.period_sum} and {charge.lifetime_sum} nano-rho where the force's receipts "
+                f"states sums of {found.period_sum} and {found.lifetime_sum} nano-rho where the force's receipts "
                 f"add up to {domain.in_period} and {domain.lifetime}",
             )
         sums = (domain.in_period, domain.lifetime, by_analyst, for_purpose, rho * times)
@@ -200,14 +201,11 @@ class Charges:
         self._sql.execute("INSERT OR IGNORE INTO doubts VALUES (?, ?)", (force, number))
 
     def _flush_rows(self) -> None:
-        self._sql.executemany("INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows)
+        self._sql.executemany("INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rows)
         self._rows.clear()
 
 
-_NEXT = (
-    "SELECT receipts.*, queries.analyst, queries.purpose FROM receipts JOIN queries ON queries.leaf = receipts.query "
-    "WHERE force = ? AND number = ?"
-)
+_NEXT = "SELECT * FROM receipts WHERE force = ? AND number = ?"
 _BEFORE = "SELECT coalesce(sum(rho), 0) FROM receipts WHERE force = ? AND number < ? AND domain = ? AND period = ?"
 _STATEMENT = "SELECT previous, leaf, hash FROM statements WHERE force = ? AND number = ?"
 _DOUBTS = (
@@ -221,9 +219,9 @@ _FAILED = (
 
 
 def _within(domain: Domain, number: int, sums: tuple[int, ...]) -> bool:
-    for after, *limits in reversed(domain.limits):
-        if after < number:
-            return all(value <= limit for value, limit in zip(sums, limits, strict=False))
+    for stated in reversed(domain.limits):
+        if stated[0] < number:
+            return all(map(le, sums, stated[1:]))
     return False
 
 

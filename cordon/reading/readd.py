@@ -29,10 +29,13 @@ def add_again(mirror: Mirror, source: Source) -> Iterator[Discrepancy]:
     """Add every completed attempt's contributions that were not added before and are kept by the source."""
     rows = mirror.sql.execute("SELECT leaf, query, attempt FROM completed WHERE added = '' ORDER BY leaf").fetchall()
     for leaf, query, attempt in rows:
-        opened = opened_query(mirror, query)
         (life,) = find_lives(mirror, "WHERE leaf = ?", query)
-        parts = source.kept(Digest(life.hash), attempt) if opened is not None else None
-        if parts is None or opened is None:
+        parts = source.kept(Digest(life.hash), attempt)
+        if parts is None:
+            # A source that has none of one attempt has none of any.
+            return
+        opened = opened_query(mirror, query)
+        if opened is None:
             continue
         try:
             parameters = PARAMETER_SETS[opened[0].terms.parameter_set]

@@ -67,7 +67,7 @@ def test_sums_are_those_that_a_force_keeps(tmp_path):
             envelope = decode_envelope(leaf)
             if "receipt" in envelope.payload_type and peek(Receipt, envelope).force == "essex":
                 spending.add(peek(Receipt, envelope))
-        rows = mirror.sql.execute("SELECT sum(rho), max(lifetime_sum) FROM receipts WHERE force = 'essex'").fetchone()
+        rows = mirror.sql.execute("SELECT sum(rho), count(*) * rho FROM receipts WHERE force = 'essex'").fetchone()
 
     assert rows == (spending.lifetime(DOMAIN).nano, spending.in_period(DOMAIN, YEAR).nano) == (3 * RHO, 3 * RHO)
 
