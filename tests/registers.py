@@ -364,6 +364,10 @@ class Served(StaticSource):
     def opens_at_once(self) -> bool:
         return self._at_once
 
+    @property
+    def is_live(self) -> bool:
+        return self._at_once
+
     def kept(self, query_hash: Digest, attempt: int) -> Any:
         if self._kept is None:
             return None

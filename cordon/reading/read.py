@@ -111,7 +111,7 @@ class Reader:
         signed = self._signed(source, head)
         checkpoint = signed.checkpoint
         if checkpoint.size < accepted.size:
-            return [self._older(signed)]
+            return [self._older(signed, is_live=source.is_live)]
         try:
             verify_consistency(accepted.size, accepted.root, checkpoint.size, checkpoint.root, head.consistency)
         except Untrusted as error:
@@ -181,11 +181,15 @@ class Reader:
             at += len(page)
             self._options.progress("fetching leaves", at, size)
 
-    def _older(self, signed: SignedCheckpoint) -> Pending:
+    def _older(self, signed: SignedCheckpoint, *, is_live: bool) -> Pending:
         size = signed.checkpoint.size
+        evidence = (("checkpoint-accepted", self._mirror.note), ("checkpoint-served", signed.note))
         if self._mirror.root_at(size) != signed.checkpoint.root:
-            evidence = (("checkpoint-accepted", self._mirror.note), ("checkpoint-served", signed.note))
             what = f"the coordinator signed two registers of {size} leaves or fewer: the register was forked"
+            raise Lie(Discrepancy(size, what, Check.REGISTER, evidence))
+        if is_live:
+            had = self._mirror.accepted.size
+            what = f"the register was set back: the coordinator has {size} leaves, and had {had}"
             raise Lie(Discrepancy(size, what, Check.REGISTER, evidence))
         return Pending(size, f"the source is older than the mirror: it has {size} leaves")
 

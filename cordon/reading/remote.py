@@ -34,8 +34,16 @@ class CoordinatorSource:
     def opens_at_once(self) -> bool:
         return self._opens_at_once
 
+    @property
+    def is_live(self) -> bool:
+        return True
+
     def head(self, old_size: int) -> Head:
-        proof = self._channel.call(services.PROVE, ProofRequest(old_size), timeout=CALL_SECONDS)
+        try:
+            proof = self._channel.call(services.PROVE, ProofRequest(old_size), timeout=CALL_SECONDS)
+        except Refused:
+            # It has fewer leaves than it had; its newest checkpoint is the evidence.
+            proof = self._channel.call(services.PROVE, ProofRequest(0), timeout=CALL_SECONDS)
         return Head(proof.note, proof.consistency, proof.frontier)
 
     def leaves(self, start: int, end: int) -> Iterator[list[bytes]]:

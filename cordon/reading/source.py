@@ -30,6 +30,11 @@ class Source(Protocol):
         """Whether the reader is owed every opened payload at once, without embargo."""
         ...
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is the coordinator itself, which never has less than it had; else a copy."""
+        ...
+
     def head(self, old_size: int) -> Head:
         """The newest checkpoint, and how it continues the register of `old_size` leaves.
 

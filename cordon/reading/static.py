@@ -54,6 +54,10 @@ class StaticSource:
     def opens_at_once(self) -> bool:
         return False
 
+    @property
+    def is_live(self) -> bool:
+        return False
+
     def head(self, old_size: int) -> Head:
         note = self._fetch("checkpoint", MOST_NOTE)
         if note is None:

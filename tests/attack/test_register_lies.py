@@ -134,6 +134,19 @@ def test_a_shorter_honest_copy_is_no_lie(register):
     assert "older than the mirror" in result.pending[0].what
 
 
+def test_a_coordinator_that_was_set_back_is_found(register):
+    """A coordinator itself has fewer leaves than it has shown before."""
+    older = register.source(at_once=True, after=LATER)
+    mirror = Mirror(None)
+    register.ask()
+    read(register, mirror=mirror)
+
+    assert lie(register, older, mirror) == (
+        len(register.leaves) - 1,
+        "the register was set back: the coordinator has 32 leaves, and had 33",
+    )
+
+
 def test_a_changed_byte_is_found(register):
     """A leaf whose signature was changed before the tree was made."""
     register.leaves[9] = register.leaves[9][:-1] + bytes([register.leaves[9][-1] ^ 1])
@@ -478,13 +491,17 @@ def test_a_sum_of_other_receipts_is_found(register):
     assert lie(register)[0] == leaf
 
 
-def test_a_force_that_is_blamed_wrongly_is_found(register):
-    """An attempt fails for want of a force whose receipt stands there."""
-    asked = ready(register)
-    register.receipt(asked, 1, "kent")
-    leaf = register.fail(asked, 1, ("kent",))
+def test_a_force_off_the_roster_that_is_blamed_is_found(register):
+    """An attempt fails for want of a force that was not on its roster; one whose receipt alone came is no lie."""
+    asked = register.ask()
+    register.roster(asked, 1, ("essex", "norfolk", "suffolk"))
+    register.receipt(asked, 1, "essex")
+    register.fail(asked, 1, ("essex",))
+    assert read(register).discrepancies == ()
+    register.roster(asked, 2, ("essex", "norfolk", "suffolk"))
+    leaf = register.fail(asked, 2, ("kent",))
     found, what = lie(register)
-    assert (found, "kent as missing" in what) == (leaf, True)
+    assert (found, "not on the roster" in what) == (leaf, True)
 
 
 def test_an_attempt_that_failed_and_was_completed_is_found(register):
