@@ -10,6 +10,7 @@ import typer
 
 from coordinator.cli import app as coordinator_app
 from cordon import envelope
+from cordon.auditor.cli import app as audit_app
 from cordon.cli import COMMANDS
 from cordon.keys_cli import app as keys_app
 from cordon.manifest import parse_manifest
@@ -31,7 +32,7 @@ _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _LINKED_SECTION = re.compile(r"\]\((?P<document>[a-z-]+\.md)\) §(?P<section>\d+(?:\.\d+)?)")
 _COMMAND = re.compile(r"(?:^\$ |`)cordon (?P<name>[a-z-]+)(?: (?P<sub>[a-z][a-z-]*))?", re.MULTILINE)
 
-GROUPS = {"keys": keys_app, "node": node_app, "coordinator": coordinator_app}
+GROUPS = {"audit": audit_app, "keys": keys_app, "node": node_app, "coordinator": coordinator_app}
 
 
 def _sources() -> list[Path]:
