@@ -62,8 +62,8 @@ class Judge:
     def _over(self, charge: Charge) -> Discrepancy | Pending | None:
         """What is wrong with a charge under the limits that were in force for it."""
         name = f"receipt {charge.number} of {charge.force}"
-        analyst, purpose, submitted_at, query_leaf = self._sql.execute(
-            "SELECT analyst, purpose, submitted_at, leaf FROM queries WHERE leaf = ?", (charge.query,)
+        analyst, purpose, submitted_at = self._sql.execute(
+            "SELECT analyst, purpose, submitted_at FROM queries WHERE leaf = ?", (charge.query,)
         ).fetchone()
         stated = self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)).fetchone()
         if stated is None:
@@ -75,7 +75,7 @@ class Judge:
             if value > limit:
                 what = f"{name} brings {words} of {charge.domain!r} to {value} nano-rho, over its limit of {limit}"
                 return Discrepancy(charge.leaf, what, Check.BUDGETS)
-        failed = self._failed_before(charge, query_leaf) if charge.attempt > 1 else 0
+        failed = self._failed_before(charge) if charge.attempt > 1 else 0
         if failed > failed_limit:
             what = (
                 f"{name} is for a further attempt, after failed ones cost {failed} nano-rho of {failed_limit} at most"
@@ -87,10 +87,9 @@ class Judge:
         values = {**charge._asdict(), "analyst": analyst, "purpose": purpose}
         return tuple(self._sql.execute(_SUMS, values).fetchone())
 
-    def _failed_before(self, charge: Charge, query_leaf: int) -> int:
-        """Charged for attempts that the force must have known to have failed: earlier of this query, or before it."""
-        values = {**charge._asdict(), "query_leaf": query_leaf}
-        return int(self._sql.execute(_FAILED, values).fetchone()[0])
+    def _failed_before(self, charge: Charge) -> int:
+        """Charged for attempts that the force must have known to have failed: it was charged for a further one."""
+        return int(self._sql.execute(_FAILED, charge._asdict()).fetchone()[0])
 
     # Gaps
 
@@ -151,9 +150,10 @@ FROM receipts JOIN queries ON queries.leaf = receipts.query
 WHERE force = :force AND domain = :domain AND number <= :number
 """
 _FAILED = """
-SELECT coalesce(sum(rho), 0) FROM failed
-WHERE force = :force AND domain = :domain AND period = :period AND number < :number
-    AND (query = :query OR leaf < :query_leaf)
+SELECT coalesce(sum(failed.rho), 0) FROM failed JOIN receipts AS lost USING (force, number)
+WHERE force = :force AND failed.domain = :domain AND failed.period = :period AND number < :number
+    AND EXISTS (SELECT 1 FROM receipts AS further WHERE further.force = :force AND further.query = failed.query
+        AND further.attempt > lost.attempt AND further.number <= :number)
 """
 _FOLLOWER = (
     "SELECT receipts.leaf, number, submitted_at FROM receipts JOIN queries ON queries.leaf = receipts.query "
