@@ -8,6 +8,7 @@ ADR 0022.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -17,11 +18,13 @@ from typing import Any, Self
 from cordon.errors import Misconfigured
 from cordon.reading.verdict import Check, Discrepancy
 from cordon.register.leaf import Checkpoint
-from cordon.register.merkle import EMPTY_ROOT, Frontier, leaf_hash, packed, unpacked
+from cordon.register.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash, packed, unpacked
 from cordon.units import Digest
 
 FILE = "register.sqlite"
 FORMAT = 1
+BLOCK = 256
+"""Leaves that are hashed together."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -159,7 +162,7 @@ class Mirror:
     def append(self, leaves: list[bytes]) -> Frontier:
         """Add leaves, in one transaction; not verified yet."""
         before = self.fetched
-        after = before.extended(map(leaf_hash, leaves))
+        after = extended(before, leaves)
         with self.transaction():
             self.sql.executemany("INSERT INTO leaves VALUES (?, ?)", enumerate(leaves, start=before.size))
             self._set_fetched(after)
@@ -184,7 +187,7 @@ class Mirror:
         """Root over the first leaves that lie here."""
         frontier = Frontier()
         for page in self.pages(0, size):
-            frontier = frontier.extended(map(leaf_hash, page))
+            frontier = extended(frontier, page)
         return frontier.root
 
     def _set_fetched(self, frontier: Frontier) -> None:
@@ -230,3 +233,25 @@ class Mirror:
     def count(self, table: str) -> int:
         """Rows of one of the tables above."""
         return int(self.sql.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - our own names
+
+
+def extended(frontier: Frontier, leaves: list[bytes]) -> Frontier:
+    """The frontier after more leaves: as `Frontier.extended`, with whole blocks hashed level by level."""
+    at, count = frontier.size, len(leaves)
+    lead = min(-at % BLOCK, count)
+    whole = (count - lead) // BLOCK * BLOCK
+    found = frontier.extended(map(leaf_hash, leaves[:lead]))
+    for start in range(lead, lead + whole, BLOCK):
+        row = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves[start : start + BLOCK]]
+        while len(row) > 1:
+            row = [hashlib.sha256(b"\x01" + a + b).digest() for a, b in zip(row[::2], row[1::2], strict=True)]
+        found = _with_block(found, Digest(row[0]))
+    return found.extended(map(leaf_hash, leaves[lead + whole :]))
+
+
+def _with_block(frontier: Frontier, root: Digest) -> Frontier:
+    peaks, blocks = list(frontier.peaks), frontier.size // BLOCK
+    while blocks & 1:
+        root = node_hash(peaks.pop(), root)
+        blocks >>= 1
+    return Frontier(frontier.size + BLOCK, (*peaks, root))

@@ -30,7 +30,7 @@ from cordon.reading.readd import add_again, readded
 from cordon.reading.source import Head, Source
 from cordon.reading.static import claimed_size
 from cordon.reading.verdict import Check, Discrepancy, Pending, Result
-from cordon.reading.workers import examined
+from cordon.reading.workers import BATCH, examined
 from cordon.register.checkpoint import SignedCheckpoint, open_checkpoint
 from cordon.register.leaf import ManifestAdopted
 from cordon.register.merkle import leaf_hash, verify_consistency
@@ -176,10 +176,15 @@ class Reader:
 
     def _fetch(self, source: Source, size: int) -> None:
         at = self._mirror.fetched.size
+        waiting: list[bytes] = []
         for page in source.leaves(at, size):
-            self._mirror.append(page)
-            at += len(page)
-            self._options.progress("fetching leaves", at, size)
+            waiting += page
+            if len(waiting) >= BATCH:
+                at = self._mirror.append(waiting).size
+                waiting.clear()
+                self._options.progress("fetching leaves", at, size)
+        if waiting:
+            self._mirror.append(waiting)
 
     def _older(self, signed: SignedCheckpoint, *, is_live: bool) -> Pending:
         size = signed.checkpoint.size
