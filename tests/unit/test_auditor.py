@@ -8,6 +8,7 @@ import json
 
 import pytest
 from registers import DOMAIN, RHO, YEAR, Party, Register
+from registerserver import Coordinator, serving
 
 from cordon.auditor import cli as audit
 from cordon.cli import run
@@ -210,3 +211,43 @@ def test_a_cell_is_never_a_formula(register, tmp_path):
     with Mirror(tmp_path / FILE) as mirror:
         assert mirror.accepted.size == 0
     assert register.leaves
+
+
+def test_an_auditor_reads_from_the_coordinator(register, tmp_path, capsys):
+    """Over TLS, page by page: everything is opened at once, contributions are added again, and later is incremental."""
+    register.round(ciphertexts=True)
+    register.ask(purpose="live")
+    coordinator = Coordinator(register)
+    with serving(coordinator, tmp_path / "live") as profile:
+        assert run(["audit", "verify", "--profile", str(profile), "-f", "json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["counts"]["leaves"] == found["new_leaves"] == len(register.leaves)
+        assert found["contributions"] == {"added_again": 1, "not_had": 0, "not_kept": 2}
+        coordinator.refuse_kept = True
+        register.round()
+        assert run(["audit", "verify", "--profile", str(profile), "-f", "json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["new_leaves"], found["contributions"]["not_kept"]) == (13, 3)
+        hidden = register.ask(purpose="live", opened=False)
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert f"DISCREPANCY at leaf {hidden.leaf}: " in capsys.readouterr().out
+        register.leaves.pop()
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "was set back" in capsys.readouterr().out
+    assert run(["audit", "verify", "--profile", str(profile)]) == 5
+    assert "cannot reach the coordinator" in capsys.readouterr().err
+    assert run(["audit", "verify", "--offline", "--profile", str(profile)]) == 0
+
+
+def test_pages_that_do_not_follow_are_refused(register, tmp_path, capsys):
+    """A coordinator that leaves out a page sends no register."""
+
+    class Skipping(Coordinator):
+        async def leaves(self, request, caller):
+            async for page in super().leaves(request, caller):
+                if page.start != 7:
+                    yield page
+
+    with serving(Skipping(register), tmp_path / "live") as profile:
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "do not follow one another" in capsys.readouterr().err
