@@ -122,7 +122,7 @@ class Judge:
             "SELECT wanted.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.leaf "
             "LEFT JOIN erased ON target = wanted.leaf WHERE opened = 0 AND kind = 'query' AND target IS NULL"
         )
-        for leaf, purpose, submitted_at in rows.fetchall():
+        for leaf, purpose, submitted_at in rows:
             listed = self._members.at(leaf).by_purpose.get(purpose)
             days = listed.embargo_days if listed is not None else 0
             if owed_at_once:
