@@ -17,12 +17,12 @@ from cordon.errors import Refused
 from cordon.identity import Identity, Role, certify
 from cordon.keyfile import write_certificate, write_private_key
 from cordon.reading.static import claimed_size
-from cordon.register.merkle import Frontier, consistency_proof, leaf_hash
+from cordon.register.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash
 from cordon.units import Digest
 from cordon.wire import services
 from cordon.wire.channel import Credentials, Server
 from cordon.wire.messages import ContributionHead
-from cordon.wire.proofs import KeptRequest, LeafPage, LeavesRequest, Proof, ProofRequest
+from cordon.wire.proofs import Inclusion, KeptRequest, LeafPage, LeavesRequest, Proof, ProofRequest
 
 PAGE = 7
 
@@ -55,7 +55,9 @@ class Coordinator:
             return Frontier().extended(hashes[at << level : (at + 1) << level]).root
 
         shown = consistency_proof(request.old_size, size, node)
-        return Proof(note, shown, Frontier.of(request.old_size, node).peaks, ())
+        places = [(digest, hashes.index(digest)) for digest in request.leaf_hashes if digest in hashes]
+        inclusions = tuple(Inclusion(digest, at, inclusion_proof(at, size, node)) for digest, at in places)
+        return Proof(note, shown, Frontier.of(request.old_size, node).peaks, inclusions)
 
     async def leaves(self, request: LeavesRequest, _caller: Identity) -> AsyncIterator[LeafPage]:
         """Leaves in small pages."""

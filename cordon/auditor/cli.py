@@ -22,7 +22,7 @@ from rich.table import Table
 from cordon.auditor.access import Opened, Wanted, opened
 from cordon.auditor.budget import Choice, budgets, in_short, lifetimes, spenders
 from cordon.auditor.history import find_query, life_of_query, logged
-from cordon.auditor.report import as_dict, listed, print_result, write_evidence
+from cordon.auditor.report import as_dict, listed, print_result, printable, write_evidence
 from cordon.errors import Untrusted
 from cordon.reading.read import Progress
 
@@ -177,7 +177,7 @@ def _leave(found: Opened) -> None:
 def _warn(found: Opened) -> None:
     if found.result.discrepancies:
         first = found.result.discrepancies[0]
-        sys.stderr.write(f"warning: the register has a discrepancy at leaf {first.leaf}: {first.what}\n")
+        sys.stderr.write(f"warning: the register has a discrepancy at leaf {first.leaf}: {printable(first.what)}\n")
 
 
 def _print(rows: Iterable[dict[str, Any]], form: Format) -> None:
@@ -216,13 +216,13 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _print_facts(facts: dict[str, Any]) -> None:
     out = Console()
     for name, value in facts.items():
-        words = ", ".join(value) if isinstance(value, list) else _cell(value)
+        words = printable(", ".join(value)) if isinstance(value, list) else _cell(value)
         out.print(f"{name.replace('_', ' ')}: {words or 'not opened'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = f"{value:.3g}" if isinstance(value, float) else printable(str(value))
     # A spreadsheet would compute a cell that begins like a formula.
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text

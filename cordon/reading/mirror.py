@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,8 @@ class Mirror:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                # Opened queries lie in it: for its owner, also in a folder that others can read.
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self.sql = sqlite3.connect(path or ":memory:", isolation_level=None)
             self.sql.execute("PRAGMA journal_mode = WAL")
             self.sql.execute("PRAGMA synchronous = NORMAL")

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from cordon.errors import CordonError, Malformed, Unavailable, Untrusted
+from cordon.errors import CordonError, Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.manifest import Manifest
 from cordon.reading.account import Account
 from cordon.reading.judge import Judge
@@ -211,15 +211,11 @@ class Reader:
         first = start
         for page in self._mirror.pages(start, end):
             try:
-                claimed = source.leaf_hashes(first, first + len(page))
+                found = source.differing(first, [leaf_hash(leaf) for leaf in page])
             except CordonError:
-                break
-            if claimed is None:
-                break
-            own = [leaf_hash(leaf) for leaf in page]
-            differing = [at for at, pair in enumerate(zip(own, claimed, strict=False)) if pair[0] != pair[1]]
-            if differing:
-                return first + differing[0]
+                return None
+            if found is not None:
+                return found
             first += len(page)
         return None
 
@@ -237,6 +233,8 @@ class Reader:
         mirror, account = self._mirror, self._account
         for first, leaves, findings in examined(mirror, start, end, lambda: account.members.keys, self._options.jobs):
             with mirror.transaction():
+                if int(mirror.get("folded", 0)) != first:
+                    raise Misconfigured("another reading of this mirror is under way", hint="let it finish")
                 for index, (leaf, finding) in enumerate(zip(leaves, findings, strict=True), start=first):
                     account.fold(index, leaf, finding)
                 account.flush()

@@ -56,8 +56,9 @@ def _next(
 
 def examine_rows(path: Path, start: int, end: int, keys: Mapping[bytes, bytes]) -> list[Finding]:
     """`examine` of leaves that lie in a mirror's file; runs in a process of its own."""
-    sql = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    sql = sqlite3.connect(path)
     try:
+        sql.execute("PRAGMA query_only = 1")
         rows = sql.execute("SELECT data FROM leaves WHERE leaf >= ? AND leaf < ? ORDER BY leaf", (start, end))
         return examine_all((row[0] for row in rows), keys)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from registers import DOMAIN, RHO, YEAR, Party, Register
@@ -202,15 +203,34 @@ def test_a_damaged_mirror_is_named(cordon, tmp_path):
     assert (code, "read anew" in err) == (6, True)
 
 
-def test_a_cell_is_never_a_formula(register, tmp_path):
+def test_a_cell_is_never_a_formula():
     """A spreadsheet computes nothing of what somebody else has written."""
     assert audit._cell("=HYPERLINK(1)") == "'=HYPERLINK(1)"
     assert audit._cell("-1") == "'-1"
     assert audit._cell(0.8123456) == "0.812"
     assert audit._cell(None) == ""
-    with Mirror(tmp_path / FILE) as mirror:
-        assert mirror.accepted.size == 0
-    assert register.leaves
+
+
+def test_what_others_wrote_does_not_command_a_terminal(cordon, register):
+    """Control characters in a force's domain are shown as replaced."""
+    asked = register.ask()
+    register.roster(asked)
+    register.receipt(asked, 1, "kent", domain="a\x1b[2Jb")
+    _, out, err = cordon("budget", "--by", "force")
+    assert "\x1b[2J" not in out + err
+    assert "\x1b[2J" not in cordon("query", asked.hash.hex())[1]
+    assert "a\ufffd[2Jb" in cordon("query", asked.hash.hex())[1]
+
+
+def test_two_readings_of_one_mirror_do_not_mix(cordon, register, tmp_path):
+    """A mirror that somebody else is writing is told, and stays whole."""
+    words = ["--mirror", str(tmp_path / "mirror")]
+    assert cordon("verify", *words)[0] == 0
+    register.round()
+    with Mirror(tmp_path / "mirror" / FILE) as other:
+        other.set("folded", 5)
+    code, _, err = cordon("verify", *words)
+    assert (code, "cannot be used" in err or "under way" in err) == (6, True)
 
 
 def test_an_auditor_reads_from_the_coordinator(register, tmp_path, capsys):
@@ -237,6 +257,20 @@ def test_an_auditor_reads_from_the_coordinator(register, tmp_path, capsys):
     assert run(["audit", "verify", "--profile", str(profile)]) == 5
     assert "cannot reach the coordinator" in capsys.readouterr().err
     assert run(["audit", "verify", "--offline", "--profile", str(profile)]) == 0
+
+
+def test_a_leaf_that_the_coordinator_changed_is_named(register, tmp_path, capsys):
+    """A coordinator that serves another leaf than it signed is asked which of them are in its tree."""
+
+    class Changing(Coordinator):
+        async def leaves(self, request, caller):
+            async for page in super().leaves(request, caller):
+                leaves = [leaf if page.start + at != 9 else b"changed" for at, leaf in enumerate(page.leaves)]
+                yield replace(page, leaves=tuple(leaves))
+
+    with serving(Changing(register), tmp_path / "live") as profile:
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "DISCREPANCY at leaf 9: the leaves that are served" in capsys.readouterr().out
 
 
 def test_pages_that_do_not_follow_are_refused(register, tmp_path, capsys):
