@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def opened(wanted: Wanted, progress: Progress) -> Iterator[Opened]:
         folder = _mirror_folder(wanted, profile, stack)
         mirror = stack.enter_context(Mirror(folder / FILE))
         source = None if wanted.offline else _source(wanted, profile, stack)
-        result = Reader(mirror, source, Options(keys, jobs, progress)).read()
+        result = Reader(mirror, source, Options(keys, jobs, int(time.time()), progress)).read()
         yield Opened(mirror, members_of(mirror, keys), result)
 
 

@@ -71,8 +71,9 @@ def print_result(result: Result, out: Console) -> None:
     for check in Check:
         table.add_row(_verdict(result, check), check.value)
     out.print(table, highlight=False)
-    again = result.readded
+    again, unverified = result.readded, result.counts["unverified"]
     for line in (
+        *([f"{unverified} leaves of analysts wait for their queries to be opened"] if unverified else []),
         f"contributions: {again.equal} sums added again, {again.gone} not kept any more, {again.waiting} not had here",
         *(f"pending, leaf {item.leaf}: {item.what}" for item in result.pending),
         *_first(result),

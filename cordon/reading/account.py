@@ -27,6 +27,10 @@ Open = Callable[[int], Opening | None]
 """What a source serves as the opening of a leaf."""
 
 
+MOST_ROOTS = 4096
+"""Roots of earlier sizes that are kept in memory."""
+
+
 class Wrong(Exception):
     """A leaf does not hold, and nothing follows from it."""
 
@@ -42,6 +46,7 @@ class Account:
         """
         self._mirror = mirror
         self._opening = opening
+        self._roots: dict[int, bytes] = {}
         self.lives = Lives(mirror)
         self.charges = Charges(mirror)
         self.members = members_of(mirror, governance_keys)
@@ -141,6 +146,7 @@ class Account:
             raise Wrong(f"receipt {found.number} of {force} also stands in leaf {known}: two of one number")
         if force in attempt.receipts:
             raise Wrong(f"is a second receipt of {force} for one attempt")
+        self._check_gossip(index, found)
         payload_hash = hashlib.sha256(envelope.payload).digest()
         attempt.receipts[force], attempt.numbers[force] = payload_hash, found.number
         charge = Charge(force, found.number, index, life.leaf, found.attempt, found.domain, found.period, found.rho)
@@ -148,6 +154,25 @@ class Account:
         if attempt.failed is not None:
             self.charges.fail(attempt.failed, force, found.number)
         self.lives.changed(life, index)
+
+    def _check_gossip(self, index: int, found: Any) -> None:
+        """Hold the checkpoint that a force had accepted against this register: was it shown another one?"""
+        size, root = found.checkpoint.size, found.checkpoint.root
+        if not size or self._roots.get(size) == root:
+            return
+        if size > index:
+            what = f"{found.force} was shown a register of {size} leaves before this leaf stood in it"
+        elif size not in self._roots and self._root_at(size) == root:
+            return
+        else:
+            what = f"{found.force} was shown another register of {size} leaves: the coordinator forked it"
+        self._mirror.report(index, what, Check.REGISTER)
+
+    def _root_at(self, size: int) -> bytes:
+        if len(self._roots) >= MOST_ROOTS:
+            self._roots.clear()
+        self._roots[size] = root = self._mirror.root_at(size)
+        return root
 
     def _decision(self, index: int, _envelope: Any, found: Any) -> None:
         life = self._life(found)

@@ -30,6 +30,7 @@ BLOCK = 256
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE leaves (leaf INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE frontiers (size INTEGER PRIMARY KEY, peaks BLOB NOT NULL);
 CREATE TABLE openings (leaf INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE manifests (leaf INTEGER PRIMARY KEY, version INTEGER NOT NULL, envelope BLOB NOT NULL);
 CREATE TABLE queries (
@@ -164,10 +165,18 @@ class Mirror:
 
     def append(self, leaves: list[bytes]) -> Frontier:
         """Add leaves, in one transaction; not verified yet."""
-        before = self.fetched
-        after = extended(before, leaves)
+        before = after = self.fetched
+        passed: list[tuple[int, bytes]] = []
+        at = 0
+        while at < len(leaves):
+            end = at + BLOCK - after.size % BLOCK
+            after = extended(after, leaves[at:end])
+            at = end
+            if after.size % BLOCK == 0:
+                passed.append((after.size, packed(after.peaks)))
         with self.transaction():
             self.sql.executemany("INSERT INTO leaves VALUES (?, ?)", enumerate(leaves, start=before.size))
+            self.sql.executemany("INSERT INTO frontiers VALUES (?, ?)", passed)
             self._set_fetched(after)
         return after
 
@@ -176,7 +185,8 @@ class Mirror:
         with self.transaction():
             self.set("accepted", [checkpoint.size, checkpoint.root.hex()])
             self.set("accepted_frontier", self.get("fetched", [0, ""]))
-            self.set("time", time)
+            # A clock that went back makes nothing fresh again.
+            self.set("time", max(time, self.time))
             self.set("note", note.decode())
 
     def forget_unverified(self) -> None:
@@ -184,14 +194,16 @@ class Mirror:
         size, peaks = self.get("accepted_frontier", [0, ""])
         with self.transaction():
             self.sql.execute("DELETE FROM leaves WHERE leaf >= ?", (size,))
+            self.sql.execute("DELETE FROM frontiers WHERE size > ?", (size,))
             self._set_fetched(Frontier(size, unpacked(bytes.fromhex(peaks))))
 
     def root_at(self, size: int) -> Digest:
-        """Root over the first leaves that lie here."""
-        frontier = Frontier()
-        for page in self.pages(0, size):
-            frontier = extended(frontier, page)
-        return frontier.root
+        """Root over the first leaves that lie here; `size` of them do."""
+        row = self.sql.execute(
+            "SELECT size, peaks FROM frontiers WHERE size <= ? ORDER BY size DESC LIMIT 1", (size,)
+        ).fetchone()
+        frontier = Frontier(row[0], unpacked(row[1])) if row is not None else Frontier()
+        return extended(frontier, self.leaves(frontier.size, size)).root
 
     def _set_fetched(self, frontier: Frontier) -> None:
         self.set("fetched", [frontier.size, packed(frontier.peaks).hex()])

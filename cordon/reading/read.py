@@ -52,6 +52,8 @@ class Options:
     governance_keys: tuple[str, ...]
     """What the reader trusts, in hexadecimal."""
     jobs: int = 1
+    now: int | None = None
+    """The reader's own clock, to hold a coordinator's newest checkpoint against; None to leave it."""
     progress: Progress = lambda _what, _at, _of: None
 
 
@@ -104,7 +106,7 @@ class Reader:
 
     # 1 to 3: what was signed
 
-    def _advance(self, source: Source) -> list[Pending]:
+    def _advance(self, source: Source) -> list[Discrepancy | Pending]:
         mirror = self._mirror
         accepted = mirror.accepted
         head = source.head(accepted.size)
@@ -128,7 +130,19 @@ class Reader:
             mirror.forget_unverified()
             raise Lie(Discrepancy(leaf, what, Check.REGISTER, (("checkpoint", signed.note),)))
         mirror.accept(checkpoint, signed.time, signed.note)
-        return []
+        return self._stale(source, signed.time)
+
+    def _stale(self, source: Source, time: int) -> list[Discrepancy | Pending]:
+        """A coordinator signs anew all the time; one that does not would keep everything fresh for ever."""
+        now, manifest = self._options.now, self._account.members.first
+        timing = (manifest or self._first_manifest(source)).timing
+        if now is None or not source.is_live:
+            return []
+        if -timing.clock_tolerance_seconds <= now - time <= 2 * timing.freshness_seconds:
+            return []
+        what = f"the coordinator's newest checkpoint is {now - time} s old by this machine's clock"
+        last = max(self._mirror.accepted.size - 1, 0)
+        return [Discrepancy(last, what, Check.REGISTER, (("checkpoint", self._mirror.note),))]
 
     def _signed(self, source: Source, head: Head) -> SignedCheckpoint:
         """The note, by the coordinator of the newest manifest that is trusted."""
@@ -290,4 +304,5 @@ _COUNTED = {
     "manifests": "manifests",
     "openings": "openings",
     "erasures": "erased",
+    "unverified": "unsigned",
 }

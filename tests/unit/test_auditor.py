@@ -248,6 +248,10 @@ def test_an_auditor_reads_from_the_coordinator(register, tmp_path, capsys):
         assert run(["audit", "verify", "--profile", str(profile), "-f", "json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["new_leaves"], found["contributions"]["not_kept"]) == (13, 3)
+        coordinator.behind = 3000
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "s old by this machine's clock" in capsys.readouterr().out
+        coordinator.behind = 0
         hidden = register.ask(purpose="live", opened=False)
         assert run(["audit", "verify", "--profile", str(profile)]) == 4
         assert f"DISCREPANCY at leaf {hidden.leaf}: " in capsys.readouterr().out
