@@ -134,10 +134,11 @@ class Reader:
 
     def _stale(self, source: Source, time: int) -> list[Discrepancy | Pending]:
         """A coordinator signs anew all the time; one that does not would keep everything fresh for ever."""
-        now, manifest = self._options.now, self._account.members.first
-        timing = (manifest or self._first_manifest(source)).timing
+        now = self._options.now
         if now is None or not source.is_live:
             return []
+        members = self._account.members
+        timing = (members.newest if members.first is not None else self._first_manifest(source)).timing
         if -timing.clock_tolerance_seconds <= now - time <= 2 * timing.freshness_seconds:
             return []
         what = f"the coordinator's newest checkpoint is {now - time} s old by this machine's clock"

@@ -146,13 +146,18 @@ def test_the_export_has_a_row_for_each_force_and_query(cordon):
 
     assert code == 0
     assert len(rows) == 15
-    assert (rows[0]["consulted_by"], rows[0]["recipients"], rows[0]["data_set"]) == ("alice", "the public", "nominals")
+    assert (rows[0]["consulted_by"], rows[0]["recipients"], rows[0]["data_set"]) == (
+        "alice",
+        "alice, the public",
+        "nominals",
+    )
     assert rows[0]["justification"] == "Research: DPA 2018 s.41"
     assert rows[5]["recipients"] == "bob"
     last = {row["force"]: row for row in rows[10:]}
     assert (last["kent"]["decision"], last["kent"]["attempts_charged"]) == ("declined, policy", "0")
     assert last["kent"]["operation"].startswith("none")
-    assert last["essex"]["operation"].startswith("consultation")
+    assert (last["essex"]["operation"], last["essex"]["recipients"]) == ("consultation; nothing could be read", "")
+    assert rows[0]["operation"] == "consultation, and disclosure of noised totals"
 
 
 def test_an_embargoed_query_is_exported_without_its_question(cordon, register):
