@@ -15,7 +15,7 @@ from cordon.errors import CordonError
 from cordon.reading.charges import Charge, Charges
 from cordon.reading.examine import Finding, parsed, signed_by
 from cordon.reading.lives import Attempt, Life, Lives
-from cordon.reading.members import members_of
+from cordon.reading.members import ids_of, members_of
 from cordon.reading.mirror import Mirror
 from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST, Outcome
@@ -285,8 +285,10 @@ class Account:
         if (manifest.digest, manifest.version) != (found.manifest_hash, found.version):
             raise Wrong("adopts another manifest than the one that is served for it")
         # A coordinator whose key changes signs with the new one, which governance has signed for.
-        public = {self.members.keys.get(self.members.coordinator, b""), bytes.fromhex(manifest.coordinator_key)}
-        if not any(signed_by(envelope, key) for key in public if key):
+        known = self.members.keys | ids_of(manifest)
+        coordinators = {self.members.coordinator, *manifest.coordinator_keyring}
+        signer = envelope.signatures[0].key_id
+        if signer not in coordinators or not signed_by(envelope, known[signer]):
             raise Wrong("adopts a manifest, and is not signed by the coordinator")
         self.members.adopt(index, manifest)
         document = codec.encode_envelope(opening.document)

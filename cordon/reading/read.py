@@ -218,7 +218,8 @@ class Reader:
         leaf = self._first_false(source, 0, accepted)
         leaf = accepted if leaf is None else leaf
         evidence = (("checkpoint-accepted", self._mirror.note), ("checkpoint-served", signed.note))
-        what = f"the register was forked or rewritten from here on: {why}"
+        blame = "" if source.is_live else ", or this copy of it is damaged"
+        what = f"the register was forked or rewritten from here on{blame}: {why}"
         return Discrepancy(leaf, what, Check.REGISTER, evidence)
 
     def _first_false(self, source: Source, start: int, end: int) -> int | None:
