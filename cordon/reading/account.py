@@ -13,7 +13,7 @@ from typing import Any
 from cordon import envelope as kinds
 from cordon.errors import CordonError
 from cordon.reading.charges import Charge, Charges
-from cordon.reading.examine import Finding, parsed, signed_by
+from cordon.reading.examine import Examined, signed_by
 from cordon.reading.lives import Attempt, Life, Lives
 from cordon.reading.members import ids_of, members_of
 from cordon.reading.mirror import Mirror
@@ -65,17 +65,18 @@ class Account:
             kinds.ERASURE: self._erasure,
         }
 
-    def fold(self, index: int, leaf: bytes, finding: Finding) -> None:
+    def fold(self, index: int, leaf: Examined) -> None:
         """Take the next leaf."""
+        finding, envelope, found = leaf
         if isinstance(finding, str):
             self._mirror.report(index, f"the leaf does not hold: {finding}", Check.LEAVES)
             return
-        envelope, found = parsed(leaf)
+        kind = envelope.payload_type
         check = Check.LEAVES
         try:
-            self._check_signer(index, envelope, found, finding)
-            check = _CHECKS.get(envelope.payload_type, Check.QUERIES)
-            self._handlers[envelope.payload_type](index, envelope, found)
+            self._check_signer(index, kind, leaf)
+            check = _CHECKS.get(kind, Check.QUERIES)
+            self._handlers[kind](index, envelope, found)
         except Wrong as wrong:
             self._mirror.report(index, str(wrong), check)
 
@@ -86,25 +87,24 @@ class Account:
 
     # Who signed
 
-    def _check_signer(self, index: int, envelope: Any, found: Any, finding: Finding) -> None:
-        kind = envelope.payload_type
+    def _check_signer(self, index: int, kind: str, leaf: Examined) -> None:
         if kind == kinds.MANIFEST_ADOPTED:
             return
         if self.members.first is None:
             raise Wrong("the register does not begin with a manifest that the reader's governance keys have signed")
-        signer = envelope.signatures[0].key_id
-        if kind in _BY_ANALYST:
-            self._check_analyst(index, found, signer)
-            return
+        signer = leaf.finding if isinstance(leaf.finding, bytes) else leaf.envelope.signatures[0].key_id
         if kind in _BY_FORCE:
-            expected, who = self.members.forces.get(found.force) == signer, f"the force {found.force}"
+            expected, who = self.members.forces.get(leaf.message.force) == signer, f"the force {leaf.message.force}"
+        elif kind in _BY_ANALYST:
+            self._check_analyst(index, leaf.message, signer)
+            return
         elif kind == kinds.ERASURE:
             expected, who = self.members.governs(signer, index), "governance"
         else:
             expected, who = self.members.coordinator == signer, "the coordinator"
         if not expected:
             raise Wrong(f"is signed by the key {signer.hex()[:12]}, which is not that of {who} at this leaf")
-        if finding is None and not signed_by(envelope, self.members.keys[signer]):
+        if leaf.finding is None and not signed_by(leaf.envelope, self.members.keys[signer]):
             raise Wrong("its signature does not verify")
 
     def _check_analyst(self, index: int, found: Any, signer: bytes) -> None:

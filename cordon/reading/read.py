@@ -247,15 +247,15 @@ class Reader:
 
     def _fold_range(self, start: int, end: int) -> None:
         mirror, account = self._mirror, self._account
-        for first, leaves, findings in examined(mirror, start, end, lambda: account.members.keys, self._options.jobs):
+        for first, count, leaves in examined(mirror, start, end, lambda: account.members.keys, self._options.jobs):
             with mirror.transaction():
                 if int(mirror.get("folded", 0)) != first:
                     raise Misconfigured("another reading of this mirror is under way", hint="let it finish")
-                for index, (leaf, finding) in enumerate(zip(leaves, findings, strict=True), start=first):
-                    account.fold(index, leaf, finding)
+                for index, leaf in enumerate(leaves, start=first):
+                    account.fold(index, leaf)
                 account.flush()
-                mirror.set("folded", first + len(leaves))
-            self._options.progress("checking leaves", first + len(leaves), end)
+                mirror.set("folded", first + count)
+            self._options.progress("checking leaves", first + count, end)
 
     def _opening(self, index: int) -> Opening | None:
         data = self._mirror.opening(index)

@@ -309,8 +309,8 @@ def test_the_short_way_refuses_what_the_codec_refuses():
     kent = register.members["kent"]
     keys = {bytes(kent.signer.key_id): kent.private.public_key().public_bytes_raw()}
     envelope = decode_envelope(leaf)
-    assert examine.examine(leaf, keys) == kent.signer.key_id
-    assert examine.examine(leaf, {}) is None
+    assert examine.examine(leaf, keys).finding == kent.signer.key_id
+    assert examine.examine(leaf, {}).finding is None
     for changed in (
         leaf + b"\x52\x01x",
         leaf[:-1],
@@ -320,7 +320,7 @@ def test_the_short_way_refuses_what_the_codec_refuses():
         encode_envelope(replace(envelope, signatures=())),
         encode_envelope(replace(envelope, payload=b"")),
     ):
-        assert isinstance(examine.examine(changed, keys), str)
+        assert isinstance(examine.examine(changed, keys).finding, str)
 
 
 @pytest.mark.parametrize(("before", "more"), [(0, 600), (3, 253), (3, 254), (255, 1025), (256, 256), (511, 2), (7, 0)])
