@@ -76,6 +76,16 @@ class Costs:
     against_all_others: float
     """Epsilon if every other party colludes."""
 
+    @property
+    def levels(self) -> dict[str, float]:
+        """Each epsilon by its name in an answer."""
+        return {
+            "charged": self.epsilon,
+            "against_public": self.against_public,
+            "against_tolerated_colluders": self.against_colluders,
+            "against_all_others": self.against_all_others,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -139,12 +149,7 @@ class Answer:
             "lost": list(self.participation.lost),
             "rho": str(self.costs.rho),
             "attempts_charged": self.costs.attempts_charged,
-            "epsilon": {
-                "charged": self.costs.epsilon,
-                "against_public": self.costs.against_public,
-                "against_tolerated_colluders": self.costs.against_colluders,
-                "against_all_others": self.costs.against_all_others,
-            },
+            "epsilon": self.costs.levels,
             "charged": [_charge_as_dict(receipt) for receipt in self.record.receipts],
             "vintages": self.record.vintages,
             "attempt": self.record.attempt,

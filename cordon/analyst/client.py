@@ -89,6 +89,11 @@ class Client:
         """Of that key, DER."""
         return self._certificate
 
+    @property
+    def governance_keys(self) -> tuple[str, ...]:
+        """What the analyst trusts, in hexadecimal."""
+        return self._profile.governance_keys
+
     def __enter__(self) -> Self:
         """Nothing is dialled before it is needed."""
         return self

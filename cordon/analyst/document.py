@@ -7,7 +7,6 @@ form has been checked. docs/query.md says what each field is.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import secrets
 from dataclasses import dataclass
@@ -180,7 +179,7 @@ def read_document(payload: bytes) -> Document:
         first = error.errors(include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise Malformed(f"a published answer: {place or 'the document'}: {first['msg']}") from None
-    except binascii.Error:
+    except ValueError:
         raise Malformed("a published answer holds what is not base64") from None
     answer = form.answer.model_dump(by_alias=True)
     return Document(answer, query, certificate, Digest(bytes.fromhex(form.question)))

@@ -96,7 +96,7 @@ class Line:
             Unavailable: the coordinator cannot be reached.
         """
         hashes = tuple(leaf_hash(codec.encode_envelope(envelope)) for _, envelope in leaves)
-        with self._locked():
+        with locked(self._folder / f"{self._path.name}.lock"):
             own = self.accepted
             signed, proof = self._newest(channel, own, hashes)
             shown = {inclusion.leaf_hash: inclusion for inclusion in proof.inclusions}
@@ -120,11 +120,7 @@ class Line:
         try:
             _check_continues(old, new, proof)
         except Untrusted as error:
-            path = self._keep_evidence(own, signed, str(error))
-            raise Untrusted(
-                f"the coordinator shows another register than before: {error}",
-                hint=f"both checkpoints are kept in {path}: give it to the auditor; nothing is lost",
-            ) from None
+            raise self._forked(own, signed, str(error)) from None
         return signed, proof
 
     def _accept(self, signed: SignedCheckpoint) -> None:
@@ -140,22 +136,36 @@ class Line:
         building.replace(self._path)
         sync_folder(self._folder)
 
-    def _keep_evidence(self, accepted: SignedCheckpoint, shown: SignedCheckpoint, why: str) -> Path:
+    def _forked(self, accepted: SignedCheckpoint, shown: SignedCheckpoint, why: str) -> Untrusted:
         notes = {"why": why, "accepted": accepted.note.decode(), "shown": shown.note.decode()}
         path = self._folder / f"evidence-{secrets.token_hex(8)}.json"
         write_new(path, json.dumps(notes, indent=2).encode(), mode=OWNER_ONLY)
-        return path
+        return Untrusted(
+            f"the coordinator shows another register than before: {why}",
+            hint=f"both checkpoints are kept in {path}: give it to the auditor; nothing is lost",
+        )
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        # Two commands at once must not be shown two registers and keep the one that was written last.
-        handle = os.open(self._folder / f"{self._path.name}.lock", os.O_RDWR | os.O_CREAT, OWNER_ONLY)
-        try:
-            if sys.platform != "win32":
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def check_same(self, note: bytes) -> None:
+        """Check that a checkpoint of the size that was accepted is the one that was accepted.
+
+        Raises:
+            Untrusted: it is another; the evidence is kept.
+        """
+        own, signed = self.accepted, open_checkpoint(note, self._origin, self._public)
+        if own.checkpoint.size == signed.checkpoint.size and own.checkpoint.root != signed.checkpoint.root:
+            raise self._forked(own, signed, "two checkpoints of one size differ")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file: two commands at once must not keep two registers, whichever is written last."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _check_continues(old: Checkpoint, new: Checkpoint, proof: Proof) -> None:
