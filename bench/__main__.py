@@ -18,6 +18,7 @@ from statistics import median, quantiles
 
 import duckdb
 
+from bench.audit import audited
 from bench.clear import clear_analyst
 from bench.federation import EPSILON, Asked, ask, prepared, running
 from bench.parts import measure
@@ -57,6 +58,8 @@ def main() -> int:
         _say("laying out and loading")
         layout = prepared(Path(folder) / "federation", forces)
         rows = _measured(layout, warm_up, count)
+    _say("auditing a register")
+    rows |= audited(*((20, 3) if options.quick else (2000, 43)))
     text = _tables(rows, forces, count)
     sys.stdout.write(text)
     if not options.no_write and not options.quick:

@@ -275,7 +275,9 @@ def _decided(rules: Rules, state: Round, given: Decided) -> tuple[Round, tuple[H
     if given.force not in rules.forces:
         return state, ()
     if given.attempt == 0:
-        if state.phase is not Phase.DECIDING:
+        # A person's decision and an older answer that says it is awaited may cross on their way.
+        crossed = given.force in dict(state.outcomes) and given.outcome is Outcome.AWAITING_APPROVAL
+        if state.phase is not Phase.DECIDING or crossed:
             return state, ()
         return replace(state, outcomes=_with(state.outcomes, given.force, given.outcome)), ()
     if given.attempt != state.attempt or given.outcome is not Outcome.DECLINED:

@@ -16,6 +16,7 @@ COMMANDS = {
     "follow": ("Follow a query again by its id, and open its answer.", "analyst"),
     "publish": ("Publish an opened answer for everybody.", "analyst"),
     "releases": ("List and show published answers.", "analyst"),
+    "audit": ("Verify the register, and read from it who asked and spent what.", ""),
     "node": ("Run one force's node.", "node"),
     "coordinator": ("Run the coordinator.", "coordinator"),
     "keys": ("Make and inspect keys, certificates and manifests.", ""),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -105,14 +105,27 @@ class Force(_Model):
     """X25519; check seeds are sealed to it (HPKE)."""
 
 
+Regime = Literal["dpa_2018_part_3", "uk_gdpr"]
+
+_REGIMES: dict[Regime, str] = {"dpa_2018_part_3": "Data Protection Act 2018, Part 3", "uk_gdpr": "UK GDPR"}
+
+
 class Purpose(_Model):
     """Something that questions may be asked for, with its basis in law."""
 
     code: Name
     title: str
+    regime: Regime
+    """Law enforcement (Part 3 of the Data Protection Act 2018), or the general regime."""
+
     legal_basis: str
     embargo_days: Annotated[int, Field(ge=0)] = 0
     """Days before the opened question is served to the public."""
+
+    @property
+    def basis(self) -> str:
+        """Regime and provision, for people."""
+        return f"{_REGIMES[self.regime]}: {self.legal_basis}"
 
 
 class ListedContract(_Model):

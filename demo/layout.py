@@ -93,12 +93,15 @@ def lay_out(root: Path, design: Design, analysts: Sequence[str] = ("alice",)) ->
     """Make a federation's files in the empty folder `root`."""
     root.mkdir(parents=True, exist_ok=True)
     governance = [Ed25519PrivateKey.generate() for _ in range(GOVERNANCE)]
+    (root / "governance").mkdir()
     keys = tuple(key.public_key().public_bytes_raw().hex() for key in governance)
     authority = _Authority()
     layout = Layout(root, design, keys)
     coordinator_key = _coordinator(layout, authority)
     members = [_force(layout, force, authority) for force in design.forces]
     payload = _manifest(layout, authority, coordinator_key, members).encode()
+    for number, key in enumerate(governance):
+        write_private_key(root / "governance" / f"{number}.key", key)
     signed = seal(MANIFEST, payload, *(KeySigner(key) for key in governance[:2]))
     (root / "manifest.json").write_text(to_json(signed), encoding="utf-8")
     for analyst in analysts:
@@ -208,10 +211,12 @@ def _manifest(layout: Layout, authority: _Authority, coordinator_key: str, membe
         f'coordinator_key = "{coordinator_key}"\nauthority = """\n{authority.pem}"""\n'
         f"[governance]\nthreshold = 2\nkeys = {list(layout.governance_keys)}\n"
         f'[limits]\nepsilon = "{design.epsilon_per_query}"\n[timing]\n{timing}'
-        '[[purpose]]\ncode = "research"\ntitle = "Statistics and research"\n'
-        'legal_basis = "Data Protection Act 2018, sections 41 and 49"\n'
-        '[[purpose]]\ncode = "strategic_assessment"\ntitle = "Strategic assessment"\n'
-        'legal_basis = "Data Protection Act 2018, section 35"\n' + listed + "".join(members)
+        '[[purpose]]\ncode = "research"\ntitle = "Statistics and research"\nregime = "dpa_2018_part_3"\n'
+        'legal_basis = "Data Protection Act 2018, sections 35(2)(b), 36 and 41"\n'
+        '[[purpose]]\ncode = "strategic_assessment"\ntitle = "Strategic assessment"\nregime = "dpa_2018_part_3"\n'
+        'legal_basis = "Data Protection Act 2018, section 35(2)(b); Crime and Disorder Act 1998, section 6"\n'
+        + listed
+        + "".join(members)
     )
 
 

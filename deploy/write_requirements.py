@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
 PINNED = HERE.parent / "requirements" / "dev.txt"
-PARTIES = {"node": "cordon[node]", "coordinator": "cordon[coordinator]", "analyst": "cordon[analyst]"}
+PARTIES = {party: f"cordon[{party}]" for party in ("node", "coordinator", "analyst", "auditor")}
 BUILD = ("setuptools", "wheel")
 """What makes the wheel; stays out of the image that runs."""
 

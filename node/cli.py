@@ -5,8 +5,6 @@ from __future__ import annotations
 import resource
 import signal
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,15 +16,14 @@ from cordon.configfile import read_config
 from cordon.errors import Misconfigured
 from cordon.logs import open_log
 from cordon.manifest import read_manifest
-from cordon.query.model import Query
-from cordon.query.words import describe
-from cordon.units import Rho
-from cordon.wire.signed import peek
 from node.config import NodeConfig
-from node.ledger import Ledger
+from node.history_cli import add_history_command
 from node.ledgerfile import create_ledger
 from node.load import Quality, load
 from node.mapping import Mapping
+from node.officer_cli import add_officer_commands
+from node.options import DEFAULT_CONFIG, ConfigPath
+from node.policy_cli import policy_app
 
 app = typer.Typer(
     name="node",
@@ -35,14 +32,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigPath = Annotated[
-    Path, typer.Option("--config", "-c", help="The node's TOML file.", envvar="CORDON_NODE_CONFIG", show_default=True)
-]
-_DEFAULT = Path("/etc/cordon/node.toml")
+add_officer_commands(app)
+add_history_command(app)
+app.add_typer(policy_app)
 
 
 @app.command()
-def serve(config: ConfigPath = _DEFAULT) -> None:
+def serve(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Dial the coordinator and answer queries until stopped (SIGTERM or Ctrl-C)."""
     # The serving machinery takes a second to import; the other commands do without it.
     from node.service import Node  # noqa: PLC0415
@@ -58,7 +54,7 @@ def serve(config: ConfigPath = _DEFAULT) -> None:
 
 @app.command(name="load")
 def load_snapshots(
-    config: ConfigPath = _DEFAULT,
+    config: ConfigPath = DEFAULT_CONFIG,
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
 ) -> None:
     """Build snapshots from the force's sources, and print what was mended in them.
@@ -89,47 +85,8 @@ def load_snapshots(
         _print_quality(console, quality)
 
 
-@app.command()
-def history(config: ConfigPath = _DEFAULT) -> None:
-    """Print every query that this force was asked, what it decided, and what it was charged."""
-    settings = read_config(config, NodeConfig)
-    manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
-    ledger = Ledger(settings.ledger, force=settings.force, read_only=True)
-    table = Table("when", "analyst", "purpose", "question", "decision", "epsilon", "query", box=None, pad_edge=False)
-    for row in ledger.history():
-        query = peek(Query, row.envelope)
-        charged = sum((rho for _, rho in row.charges), Rho(0))
-        table.add_row(
-            f"{datetime.fromtimestamp(row.decided_at, UTC):%Y-%m-%d %H:%M}",
-            row.analyst,
-            query.terms.purpose,
-            describe(query.question),
-            row.code if row.outcome == "DECLINED" else row.outcome.lower().replace("_", " "),
-            f"{manifest.epsilon(charged):.3g}",
-            row.query_hash.hex()[:12],
-        )
-    ledger.close()
-    Console().print(table)
-
-
-@app.command()
-def pause(config: ConfigPath = _DEFAULT) -> None:
-    """Decline every new query, saying so, until `resume`; what was promised is still answered."""
-    settings = read_config(config, NodeConfig)
-    settings.pause_file.touch(mode=0o600)
-    typer.echo("paused: new queries are declined", err=True)
-
-
-@app.command()
-def resume(config: ConfigPath = _DEFAULT) -> None:
-    """Answer queries again after `pause`."""
-    settings = read_config(config, NodeConfig)
-    settings.pause_file.unlink(missing_ok=True)
-    typer.echo("resumed", err=True)
-
-
 @app.command(name="create-ledger")
-def create(config: ConfigPath = _DEFAULT) -> None:
+def create(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Create the empty ledger of a new force. Never for one that has answered before.
 
     Whoever replaces a ledger by an empty one hands out budget that was spent already.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -38,6 +39,22 @@ class Holding:
     contract: Contract
     domain: str
     """Budget domain of its records."""
+    as_at: date
+    """Date of the records, as the force has declared it."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What else than the query a decision follows from: this force, at one moment."""
+
+    holdings: Mapping[tuple[str, int], Holding]
+    """What this force holds, by data set and version."""
+    room: Callable[[Spender, Limits], Room]
+    """What could still be charged, reservations taken off."""
+    paused: bool
+    """An officer has paused the node."""
+    now: int
+    """Seconds since 1970-01-01 UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,17 @@ class Asked:
     query: Query
     analyst: Identity
     analyst_key_id: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A query that passed every step that needs neither the check seed nor the budget."""
+
+    contract: Contract
+    plan: Plan
+    domain: str
+    limits: Limits | None
+    """None where the policy has no budget for the domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,56 +127,74 @@ class Gate:
             query = open_signed(Query, envelope, {key_id(analyst.key): analyst.key})
         return Asked(commitment(QUERY, envelope.payload), envelope, query, analyst.identity, key_id(analyst.key))
 
-    def examine(
-        self,
-        asked: Asked,
-        *,
-        holdings: Mapping[tuple[str, int], Holding],
-        room: Callable[[Spender, Limits], Room],
-        paused: bool,
-        now: int,
-    ) -> Admission:
+    def examine(self, asked: Asked, state: State) -> Admission:
         """Pass a query through every further step of the gate.
-
-        Args:
-            holdings: what this force holds, by data set and version.
-            room: what a spender could still be charged.
-            paused: an officer has paused the node.
-            now: seconds since 1970-01-01 UTC.
 
         Raises:
             Declined: with the code and public text of the first step that fails.
         """
-        query = asked.query
-        # Step 2: in time.
-        self._check_times(query, now)
-        # Step 3: one federation: this manifest, this force, a listed purpose and contract.
+        planned = self.plan(asked.query, state, reached=lambda _: None)
+        # Step 7: the check seed is the one that every force was given.
+        seed = self._open_seed(asked.query, asked.analyst_key_id)
+        # Step 8: the budget.
+        spender, limits = self.check_budget(asked.query, planned, asked.analyst_key_id, asked.query_hash, state)
+        return Admission(asked, planned.contract, planned.plan, seed, spender, limits)
+
+    def plan(self, query: Query, state: State, *, reached: Callable[[int], None]) -> Planned:
+        """Pass a query, signed or not, through the steps 2 to 6.
+
+        Args:
+            reached: told the number of each step before it is taken.
+
+        Raises:
+            Declined: with the code and public text of the first step that fails.
+        """
+        # In time.
+        reached(2)
+        self._check_times(query, state.now)
+        # One federation: this manifest, this force, a listed purpose and contract.
+        reached(3)
         self._check_membership(query)
         contract = self._listed_contract(query)
-        # Step 4: health and holdings.
-        if paused:
+        # Health and holdings.
+        reached(4)
+        holding = self._check_holding(contract, state)
+        # The plan, computed here, and the terms that must agree with it.
+        reached(5)
+        plan = self._plan(query, contract)
+        # This force's own rules.
+        reached(6)
+        self.policy.check(query.question, query.terms, self.manifest)
+        self.policy.check_roster(len(query.question.forces), query.question, query.terms.rho, self.manifest)
+        return Planned(contract, plan, holding.domain, self.policy.limits(holding.domain, self.manifest))
+
+    def check_budget(
+        self, query: Query, planned: Planned, analyst_key_id: Digest, query_hash: Digest, state: State
+    ) -> tuple[Spender, Limits]:
+        """Step 8: at least one attempt's cost is left under every limit of the budget.
+
+        Raises:
+            Declined: the policy has no budget for the domain, or less is left than the query costs.
+        """
+        limits = planned.limits
+        if limits is None:
+            raise Declined(DeclineCode.BUDGET.words, f"this force has set no budget for {planned.domain}")
+        spender = Spender(planned.domain, analyst_key_id, query.terms.purpose, query_hash)
+        room = state.room(spender, limits)
+        if room.left < query.terms.rho:
+            raise Declined(DeclineCode.BUDGET.words, f"the query would cost more than is left of {room.under}")
+        return spender, limits
+
+    def _check_holding(self, contract: Contract, state: State) -> Holding:
+        if state.paused:
             raise Declined(DeclineCode.PAUSED.words, "this force has paused its node")
-        holding = holdings.get((contract.dataset, contract.version))
+        holding = state.holdings.get((contract.dataset, contract.version))
         if holding is None:
             raise Declined(
                 DeclineCode.NOT_HELD.words, f"this force does not hold {contract.dataset} v{contract.version}"
             )
-        # Step 5: the plan, computed here, and the terms that must agree with it.
-        plan = self._plan(query, contract)
-        # Step 6: this force's own rules.
-        self.policy.check(query.question, query.terms, self.manifest)
-        self.policy.check_roster(len(query.question.forces), query.question, query.terms.rho, self.manifest)
-        # Step 7: the check seed is the one that every force was given.
-        seed = self._open_seed(query, asked.analyst_key_id)
-        # Step 8: the budget.
-        limits = self.policy.limits(holding.domain, self.manifest)
-        if limits is None:
-            raise Declined(DeclineCode.BUDGET.words, "this force has set no budget for these records")
-        spender = Spender(holding.domain, asked.analyst_key_id, query.terms.purpose, asked.query_hash)
-        found = room(spender, limits)
-        if found.left < query.terms.rho:
-            raise Declined(DeclineCode.BUDGET.words, f"the query would cost more than is left of {found.under}")
-        return Admission(asked, contract, plan, seed, spender, limits)
+        self.policy.check_age(holding.as_at, state.now)
+        return holding
 
     def _check_times(self, query: Query, now: int) -> None:
         terms, tolerance = query.terms, self.manifest.timing.clock_tolerance_seconds

@@ -149,6 +149,25 @@ class Ledger(Outbox):
         rows = self._all("SELECT query_hash FROM query WHERE outcome = 'AWAITING_APPROVAL' AND expires > ?", now)
         return [Digest(row[0]) for row in rows]
 
+    def waiting_of(self, analyst: str, now: int) -> int:
+        """How many queries of an analyst wait for a person and have not expired."""
+        row = self._one(
+            "SELECT count(*) FROM query WHERE analyst = ? AND outcome = 'AWAITING_APPROVAL' AND expires > ?",
+            analyst,
+            now,
+        )
+        return 0 if row is None else int(row[0])
+
+    def end_waiting(self, query_hash: Digest, now: int) -> None:
+        """A query has ended before a person decided about it; nothing changes for one that does not wait."""
+        with self._transaction() as connection:
+            ended = connection.execute(
+                "UPDATE query SET outcome = 'ENDED' WHERE query_hash = ? AND outcome = 'AWAITING_APPROVAL'",
+                (query_hash,),
+            )
+            if ended.rowcount:
+                self._append("ended", query_hash, now)
+
     # Budget
 
     def period(self, domain: str, calendar: int, *, agreed: bool) -> int:
@@ -356,6 +375,20 @@ class Ledger(Outbox):
             self._append("manifest", version.to_bytes(8, "little") + digest, now)
 
     # For people
+
+    def note(self, kind: str, payload: bytes, now: int) -> None:
+        """Append an entry that changes no budget: an officer's verdict or pause."""
+        with self._transaction():
+            self._append(kind, payload, now)
+
+    def notes(self, kind: str) -> list[tuple[int, bytes]]:
+        """(time, payload) of every entry of a kind, oldest first."""
+        return self._all("SELECT at, payload FROM entry WHERE kind = ? ORDER BY number", kind)
+
+    def receipts(self) -> list[tuple[int, Envelope]]:
+        """(time, signed receipt) of every charge, oldest first."""
+        rows = self._all("SELECT at, receipt FROM charge ORDER BY number")
+        return [(at, codec.decode_envelope(receipt)) for at, receipt in rows]
 
     def history(self) -> list[HistoryRow]:
         """Everything that was ever asked of this force, oldest first."""

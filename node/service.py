@@ -42,6 +42,7 @@ from node.gate import Gate
 from node.ledger import Contribution, Ledger
 from node.load import snapshot_path
 from node.outbox import statement_of
+from node.pausing import is_paused
 from node.policy import Policy
 from node.standing import RegisterLink
 from node.tasks import Snapshots, Tasks, Tools
@@ -104,7 +105,7 @@ class Node:
             clock=_now,
         )
         self._held: list[tuple[Task, float]] = []
-        self._paused = config.pause_file.exists()
+        self._paused = is_paused(config.pause_file)
         self._tasks = Tasks(tools, snapshots)
         self._holding = threading.Lock()
         self._stopping = threading.Event()
@@ -274,7 +275,6 @@ class Node:
         while not self._stopping.wait(HOUSEKEEPING_SECONDS):
             try:
                 self._tasks.forget_expired()
-                self._show_pause()
                 marks = _marks(self._config.state, self._catalogue)
                 if marks != self._marks:
                     self._marks = marks
@@ -285,6 +285,7 @@ class Node:
 
     def _keep_link(self) -> None:
         while not self._stopping.wait(LINK_SECONDS):
+            self._show_pause()
             channel = self._channel
             if channel is None or self._stream is None:
                 continue
@@ -292,18 +293,31 @@ class Node:
                 self._link.open_alone(channel)
                 self._let_go()
                 self._link.keep(channel)
+                if self._link.is_open:
+                    self._take_approvals()
             except CordonError as error:
                 self._log.warning("the register could not be asked", reason=str(error))
             except sqlite3.Error as error:
                 self._log.error("the ledger could not be written; it is tried again", reason=type(error).__name__)
 
     def _show_pause(self) -> None:
-        paused = self._config.pause_file.exists()
+        paused = is_paused(self._config.pause_file)
         if paused != self._paused:
             self._paused = paused
             self._log.info("paused" if paused else "resumed")
             # Connecting again says it in a new Hello.
             self._break_stream()
+
+    def _take_approvals(self) -> None:
+        answers = self._tasks.take_approvals(
+            lambda name, why: self._log.warning("an officer's file is without effect", path=name, reason=why)
+        )
+        for answer in answers:
+            try:
+                self._answer(answer)
+            except CordonError as error:
+                # It is recorded: the coordinator asks again when the connection comes back.
+                self._log.warning("a decision could not be sent", reason=str(error))
 
     def _take_new_snapshots(self) -> None:
         try:

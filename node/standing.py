@@ -200,6 +200,8 @@ class RegisterLink:
         self._ledger.accept(self._manifest.origin, signed)
         self._opened.set()
         self._log.info("ledger opened", leaf=newest.size)
+        # What was deposited just now is shown at once: a long pause must not count against anybody.
+        self.refresh(channel)
 
     def _proven_older(self, channel: Caller, newest: Checkpoint) -> set[str]:
         """Forces whose vouched checkpoint is older than our own, and shown to be of the same register."""

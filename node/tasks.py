@@ -11,22 +11,28 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from cordon.catalogue import Catalogue
 from cordon.envelope import QUERY, Envelope, Signer, commitment
 from cordon.errors import Declined, Malformed, Untrusted
+from cordon.query.model import Query
 from cordon.register.leaf import AttemptFailed, Decision, DeclineCode, Outcome, text_commitment
 from cordon.register.spending import Limits, Room, Spender
 from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import MOST_TEXT, Decide, Fixed, NodeAnswer, Prepare, Text
-from cordon.wire.signed import open_signed, sign
+from cordon.wire.signed import open_signed, peek, sign
 from node.aggregate import Snapshot
+from node.approvals import Desk, Settled, Tell
 from node.contribute import Forked, Prepared, Standing, check_roster, contribute, period_of, prepare
-from node.gate import Admission, Asked, Gate, Holding
+from node.gate import Admission, Asked, Gate, Holding, State
 from node.ledger import Contribution, Ledger
+from node.pausing import is_paused, take_orders
+from node.policy import ByHand
 
 MOST_DECISIONS_AN_HOUR = 2000
 """Decisions about one analyst's queries that a ledger takes in."""
@@ -35,7 +41,6 @@ MOST_PREPARES = 8
 """Ready notes for one attempt: a coordinator that prepares without end only costs itself."""
 
 _CLOSED_TEXT = "the coordinator has closed the query"
-_WAITING_TEXT = "a person of this force decides about every query"
 
 Snapshots = dict[tuple[str, int], Snapshot]
 """Open snapshots by data set and version."""
@@ -70,17 +75,35 @@ class Tasks:
         self._closed: dict[Digest, int] = {}
         """Expiry of each query that was closed before it."""
         self._serial = 0
+        state = tools.pause_file.parent
+        self._desk = Desk(
+            state, force=tools.force, policy=tools.gate.policy, manifest=tools.gate.manifest, ledger=tools.ledger
+        )
 
     def decide(self, task: Decide) -> NodeAnswer:
         """Admit, await or decline; with an attempt, an admitted query is prepared at once."""
         query_hash = commitment(QUERY, task.query.payload)
         stored = self._tools.ledger.decision(query_hash)
         waits = stored is not None and stored.outcome == Outcome.AWAITING_APPROVAL.name
-        if stored is None or (waits and self._tools.gate.policy.approval == "automatic"):
+        if stored is None or (waits and self._waits_for(peek(Query, stored.envelope)) is None):
             return self._decide_anew(task, query_hash)
         answer = codec.decode(NodeAnswer, stored.answer)
         admitted = stored.outcome == Outcome.ADMITTED.name
         return self._with_ready(answer, query_hash, task.attempt) if admitted and task.attempt else answer
+
+    def take_approvals(self, tell: Tell) -> list[NodeAnswer]:
+        """Take up what officers have left in the state folder; the decisions that follow, to be sent.
+
+        For one thread, every second or so. Orders to pause, which take effect by themselves, are noted too.
+
+        Args:
+            tell: told of each file that is without effect, and why.
+        """
+        tools, now = self._tools, self._tools.clock()
+        keys = {name: officer.public for name, officer in tools.gate.policy.by_key_id.items()}
+        keys |= tools.gate.manifest.keyring(tools.force)
+        take_orders(tools.pause_file.parent, keys, tools.force, ledger=tools.ledger, now=now, tell=tell)
+        return [self._decide_by_hand(settled, now) for settled in self._desk.take(now, tell)]
 
     def prepare(self, task: Prepare) -> NodeAnswer:
         """Reserve, and be ready for one attempt of an admitted query."""
@@ -123,6 +146,9 @@ class Tasks:
             for held in (self._prepared, self._prepares):
                 for name in [name for name in held if name[0] == query_hash]:
                     del held[name]
+        # Where it cannot be written, officers see a query that is over until it expires, and no more is lost.
+        with suppress(sqlite3.Error):
+            self._tools.ledger.end_waiting(query_hash, self._tools.clock())
 
     def forget_expired(self) -> None:
         """Forget every query that has expired."""
@@ -160,17 +186,47 @@ class Tasks:
             # Not recorded: it is what keeps anybody from filling the ledger.
             text = f"an analyst may ask {MOST_DECISIONS_AN_HOUR} queries an hour"
             return self._signed(query_hash, 0, Outcome.DECLINED, DeclineCode.POLICY, text)
+        waits = self._waits_for(asked.query)
         try:
+            self._check_open(asked)
+            if waits is not None:
+                self._check_waiting(asked, now)
+            admission = self._examine(asked, now)
+        except Declined as declined:
+            return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
+        if waits is not None:
+            return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, waits.text)
+        answer = self._admit(task, admission)
+        return self._with_ready(answer, query_hash, task.attempt) if task.attempt else answer
+
+    def _decide_by_hand(self, settled: Settled, now: int) -> NodeAnswer:
+        stored = self._tools.ledger.decision(settled.query_hash)
+        if stored is None:
+            raise AssertionError("a query that is settled stands in the ledger")
+        task = Decide(stored.envelope, stored.certificate, 0)
+        try:
+            asked = self._tools.gate.identify(stored.envelope, stored.certificate, now)
+        except Declined as declined:
+            # The analyst's certificate has run out meanwhile.
+            self._desk.forget(settled.query_hash)
+            return self._signed(settled.query_hash, 0, Outcome.DECLINED, _code(declined), str(declined))
+        if not settled.approved:
+            return self._record(task, asked, Outcome.DECLINED, DeclineCode.APPROVAL, settled.text)
+        try:
+            # Examined anew: budget, holdings and time are not what they were when it began to wait.
             self._check_open(asked)
             admission = self._examine(asked, now)
         except Declined as declined:
             return self._record(task, asked, Outcome.DECLINED, _code(declined), str(declined))
-        if gate.policy.approval == "manual":
-            return self._record(task, asked, Outcome.AWAITING_APPROVAL, DeclineCode.NOT_DECLINED, _WAITING_TEXT)
+        return self._admit(task, admission)
+
+    def _admit(self, task: Decide, admission: Admission) -> NodeAnswer:
         with self._lock:
-            self._admissions[query_hash] = admission
-        answer = self._record(task, asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
-        return self._with_ready(answer, query_hash, task.attempt) if task.attempt else answer
+            self._admissions[admission.query_hash] = admission
+        return self._record(task, admission.asked, Outcome.ADMITTED, DeclineCode.NOT_DECLINED, "")
+
+    def _waits_for(self, query: Query) -> ByHand | None:
+        return self._tools.gate.policy.waits_for(query.question, query.terms)
 
     def _check_open(self, asked: Asked) -> None:
         most = self._tools.gate.manifest.limits.open_queries
@@ -179,6 +235,11 @@ class Tasks:
         if is_open >= most:
             raise Declined(DeclineCode.POLICY.words, f"the federation allows an analyst {most} open queries")
 
+    def _check_waiting(self, asked: Asked, now: int) -> None:
+        most = self._tools.gate.manifest.limits.open_queries
+        if self._tools.ledger.waiting_of(asked.analyst.name, now) >= most:
+            raise Declined(DeclineCode.POLICY.words, f"{most} queries of this analyst wait for a person already")
+
     def _examine(self, asked: Asked, now: int) -> Admission:
         tools = self._tools
 
@@ -186,9 +247,10 @@ class Tasks:
             return tools.ledger.room(spender, limits, period_of(now), now)
 
         holdings = {
-            name: Holding(tools.catalogue[name][0], snapshot.domain) for name, snapshot in self.snapshots.items()
+            name: Holding(tools.catalogue[name][0], snapshot.domain, date.fromisoformat(snapshot.held.as_at))
+            for name, snapshot in self.snapshots.items()
         }
-        return tools.gate.examine(asked, holdings=holdings, room=room, paused=tools.pause_file.exists(), now=now)
+        return tools.gate.examine(asked, State(holdings, room, is_paused(tools.pause_file), now))
 
     def _record(self, task: Decide, asked: Asked, outcome: Outcome, code: DeclineCode, text: str) -> NodeAnswer:
         answer = self._signed(asked.query_hash, 0, outcome, code, text)
@@ -351,7 +413,7 @@ class Tasks:
         return ledger.failing(period)
 
     def _check_not_paused(self) -> None:
-        if self._tools.pause_file.exists():
+        if is_paused(self._tools.pause_file):
             raise Declined(DeclineCode.PAUSED.words, "this force has paused its node")
 
     def _aggregate(self, admission: Admission) -> list[int]:

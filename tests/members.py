@@ -33,6 +33,7 @@ from cordon.analyst.profile import read_profile
 from cordon.catalogue import read_catalogue
 from cordon.configfile import read_config
 from cordon.envelope import Envelope, KeySigner
+from cordon.errors import CordonError
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_certificate, read_seal_key, read_signing_key
 from cordon.manifest import read_manifest
@@ -88,6 +89,8 @@ class Member:
     ledger: Ledger
     gate: Gate
     link: RegisterLink
+    said: list[str] = field(default_factory=list)
+    """What was wrong while its ledger was to be opened, as it would stand in its log."""
     held: list[Any] = field(default_factory=list)
     """Tasks that wait until the ledger is open."""
     sent: dict[tuple[Digest, int], list[tuple[bytes, ...]]] = field(default_factory=dict)
@@ -137,6 +140,8 @@ class Members:
         self.on_task: Callable[[str, Any], Any | None] = lambda _force, task: task
         """May change, or with None lose, a task on its way."""
         self.on_answer: Callable[[str, NodeAnswer], NodeAnswer | None] = lambda _force, answer: answer
+        self.on_reply: Callable[[str, Any, Any], Any] = lambda _name, _request, reply: reply
+        """May change what a party is answered: (who asked, what, the coordinator's reply)."""
         self.on_contribution: Callable[[str, Contribution], Contribution | None] = lambda _force, made: made
         self.connections: dict[str, Connection] = {}
         self.members = {force: self.start_node(force) for force in forces}
@@ -229,6 +234,10 @@ class Members:
         moved = True
         while moved:
             moved = sum(self._pass_vouches(force) for force in list(self.connections)) > 0
+        # All of them have accepted the same checkpoint, unless a test sees to it.
+        for force in self.connections:
+            if self.members[force].link.is_open:
+                self.members[force].link.refresh(self.channel(force))
 
     def _pass_vouches(self, force: str) -> bool:
         queue, moved = self.connections[force].queue, False
@@ -262,7 +271,7 @@ class Members:
 
     def client(self, analyst: str = "alice") -> Client:
         """An analyst's client; what it sends reaches the coordinator by a call."""
-        client = Client(read_profile(self.layout.profile(analyst)))
+        client = Client(read_profile(self.layout.profile(analyst)), clock=lambda: self.now)
         client._channel.close()
         client._channel = InProcess(self, Identity(Role.ANALYST, analyst))  # type: ignore[assignment]
         return client
@@ -330,10 +339,13 @@ class Members:
 
     def _handle_vouches(self, member: Member, task: VouchFor | Vouched) -> None:
         channel = self.channel(member.force)
-        if isinstance(task, VouchFor):
-            member.link.vouch(channel, task)
-            return
-        member.link.vouched(channel, task)
+        try:
+            if isinstance(task, VouchFor):
+                member.link.vouch(channel, task)
+            else:
+                member.link.vouched(channel, task)
+        except CordonError as error:
+            member.said.append(str(error))
         if member.link.is_open:
             held, member.held = member.held, []
             for waiting in held:
@@ -457,7 +469,8 @@ class InProcess:
         handler = self._members.coordinator.handlers[method]
         sent = codec.decode(method.request, codec.encode(request, method.request))
         response = self._members.run(handler(sent, self._caller))
-        return codec.decode(method.response, codec.encode(response, method.response))
+        reply = codec.decode(method.response, codec.encode(response, method.response))
+        return self._members.on_reply(self._caller.name, sent, reply)
 
     def stream(self, method: services.Method, request: Any, *, timeout: float | None = None) -> Iterator[Any]:
         """One request, many responses; a query is played to its end first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cordon.accounting import MARGIN
-from cordon.analyst.client import Client, OnEvent
+from cordon.analyst.client import Client
 from cordon.analyst.compose import (
     INTERVAL_95,
     Cost,
@@ -34,6 +33,7 @@ from cordon.analyst.known import (
     with_shares,
 )
 from cordon.analyst.profile import read_profile
+from cordon.analyst.progress import Teller, may_leave
 from cordon.analyst.releases import Release
 from cordon.analyst.render import Format, print_answer
 from cordon.contract import Category, Contract, Date, Number
@@ -41,11 +41,7 @@ from cordon.errors import QuestionRefused, Refused
 from cordon.query.model import MeasureKind
 from cordon.query.plan import Plan
 from cordon.query.sql import Statement, parse_sql
-from cordon.register.leaf import Decision, Outcome
 from cordon.units import exact_number
-from cordon.wire import messages
-from cordon.wire.messages import Event
-from cordon.wire.signed import peek
 
 MOST_WAIT_DAYS = 60
 
@@ -108,7 +104,9 @@ def query_command(
             progress.print(f"{_already(known)}: nothing was spent; --anew asks anew", highlight=False, markup=False)
             print_answer(known.as_dict(), form, Console(), progress)
             return
-        with progress.status("sending the question") as status:
+        teller = Teller()
+        with may_leave(teller, progress), progress.status("sending the question") as status:
+            teller.show = status.update
             answer = client.ask(
                 statement,
                 cost,
@@ -116,7 +114,7 @@ def query_command(
                 purpose=purpose,
                 wait_seconds=wait * 86_400,
                 add_contributions=add_again,
-                on_event=_teller(status.update, len(statement.question.forces)),
+                on_event=teller,
             )
         answer = with_shares(client, library, federation.manifest, answer, warn)
         print_answer(answer, form, Console(), progress)
@@ -141,10 +139,10 @@ def follow_command(
         if proceed:
             client.proceed(query_hash)
         federation = client.federation()
-        with progress.status("following") as status:
-            answer = client.follow(
-                query_hash, federation, add_contributions=add_again, on_event=_teller(status.update, 0)
-            )
+        teller = Teller(query_hash)
+        with may_leave(teller, progress), progress.status("following") as status:
+            teller.show = status.update
+            answer = client.follow(query_hash, federation, add_contributions=add_again, on_event=teller)
         answer = with_shares(client, library, federation.manifest, answer, warner(progress))
     print_answer(answer, form, Console(), progress)
 
@@ -243,29 +241,6 @@ def _number(option: str, text: str) -> Fraction:
         raise QuestionRefused(f"{option} takes a number above zero, got {text!r}") from None
 
 
-def _teller(show: Callable[[str], None], forces: int) -> OnEvent:
-    """Says in a line where the query stands."""
-    counts = {"admitted": 0, "declined": 0, "contributed": 0, "roster": 0}
-
-    def tell(event: Event) -> None:
-        if isinstance(event, messages.Decided):
-            admitted = peek(Decision, event.decision).outcome is Outcome.ADMITTED
-            counts["admitted" if admitted else "declined"] += 1
-            show(f"asked {forces} forces: {counts['admitted']} admitted, {counts['declined']} not")
-        elif isinstance(event, messages.RosterKnown):
-            counts.update(roster=len(event.ready), contributed=0)
-            show(f"{counts['roster']} forces are computing")
-        elif isinstance(event, messages.Contributed):
-            counts["contributed"] += 1
-            show(f"{counts['contributed']} of {counts['roster']} forces have contributed")
-        elif isinstance(event, messages.AttemptLost):
-            show("a force was lost: asking the others again")
-        elif isinstance(event, messages.SumReady):
-            show("verifying and opening the sum")
-
-    return tell
-
-
 def _facts(plan: Plan, cost: Cost, contract: Contract, federation: Federation) -> dict[str, object]:
     manifest, roster = federation.manifest, len(plan.question.forces)
     facts: dict[str, object] = {
@@ -279,6 +254,9 @@ def _facts(plan: Plan, cost: Cost, contract: Contract, federation: Federation) -
         "at most": f"epsilon {manifest.epsilon(cost.rho * cost.attempts):.4g} over {cost.attempts} attempts",
         "tolerated colluders": manifest.colluders,
     }
+    paused = sorted(federation.paused & set(plan.question.forces))
+    if paused:
+        facts["paused"] = f"{', '.join(paused)} (when the catalogue was fetched): they would decline"
     for block in plan.blocks:
         measure = block.measure
         column = contract.column(measure.column) if measure.kind is MeasureKind.SUM else None
@@ -307,6 +285,7 @@ def _described(contract: Contract, federation: Federation) -> dict[str, object]:
         "licence": contract.licence,
         "columns": {column.name: _domain(column) for column in contract.columns},
         "held_by": federation.holders(contract),
+        "paused": sorted(federation.paused & set(federation.holders(contract))),
     }
 
 
@@ -319,6 +298,7 @@ def _print_datasets(contracts: dict[str, Contract], federation: Federation) -> N
             f"{held} of {len(federation.holdings)} connected forces",
         )  # fmt: skip
     Console().print(table)
+    _print_paused(federation)
 
 
 def _print_columns(contract: Contract, federation: Federation) -> None:
@@ -333,6 +313,12 @@ def _print_columns(contract: Contract, federation: Federation) -> None:
         table.add_row(column.name, column.kind, _domain(column))
     out.print(table, highlight=False)
     out.print(f"held by: {', '.join(federation.holders(contract)) or 'no connected force'}", highlight=False)
+    _print_paused(federation)
+
+
+def _print_paused(federation: Federation) -> None:
+    if federation.paused:
+        Console().print(f"paused: {', '.join(sorted(federation.paused))}", highlight=False)
 
 
 def _domain(column: object) -> str:

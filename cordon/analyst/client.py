@@ -57,13 +57,17 @@ OnEvent = Callable[[Event], None]
 class Client:
     """One analyst of one federation; use as a context manager."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, *, clock: Callable[[], float] = time.time) -> None:
         """Read keys and certificates.
+
+        Args:
+            clock: seconds since 1970-01-01 UTC.
 
         Raises:
             Misconfigured: one of them is missing, truncated or readable by others.
         """
         self._profile = profile
+        self._clock = clock
         self._signer = KeySigner(read_signing_key(profile.signing_key))
         self._certificate = read_certificate(profile.certificate).public_bytes(Encoding.DER)
         self._workspace = Workspace(profile.workspace)
@@ -154,7 +158,7 @@ class Client:
         self._check_own_certificate(federation.manifest)
         composed = compose(
             question, cost, contract, federation.manifest,
-            purpose=purpose, signer=self._signer, wait_seconds=wait_seconds, now=int(time.time()),
+            purpose=purpose, signer=self._signer, wait_seconds=wait_seconds, now=int(self._clock()),
         )  # fmt: skip
         stored = StoredQuery(
             composed.query_hash, statement.sql, composed.envelope, composed.opener.secret, composed.seed,
@@ -327,7 +331,7 @@ class Client:
 
     def _check_own_certificate(self, manifest: Manifest) -> None:
         certified = verify_certificate(
-            self._certificate, manifest.authority, roles=frozenset({Role.ANALYST}), now=int(time.time())
+            self._certificate, manifest.authority, roles=frozenset({Role.ANALYST}), now=int(self._clock())
         )
         if key_id(certified.key) != self._signer.key_id:
             raise Untrusted("the profile's certificate is for another signing key than the profile's")

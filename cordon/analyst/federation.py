@@ -9,7 +9,7 @@ from cordon.catalogue import Catalogue, listed_contracts
 from cordon.contract import Contract
 from cordon.errors import Malformed, Untrusted
 from cordon.manifest import Manifest, open_manifest_with
-from cordon.wire.messages import CatalogueReply, HeldContract, Hello
+from cordon.wire.messages import PAUSED, CatalogueReply, HeldContract, Hello
 from cordon.wire.signed import open_signed, peek
 
 
@@ -21,6 +21,8 @@ class Federation:
     catalogue: Catalogue
     holdings: dict[str, tuple[HeldContract, ...]]
     """What each force that was connected said that it holds."""
+    paused: frozenset[str] = frozenset()
+    """Connected forces that said they are paused."""
 
     @property
     def newest_contracts(self) -> dict[str, Contract]:
@@ -49,6 +51,7 @@ def verified_federation(reply: CatalogueReply, governance_keys: Sequence[str]) -
     manifest = open_manifest_with(reply.manifest, tuple(governance_keys))
     catalogue = listed_contracts(manifest, reply.contracts)
     holdings: dict[str, tuple[HeldContract, ...]] = {}
+    paused: set[str] = set()
     for envelope in reply.hellos:
         try:
             claimed = peek(Hello, envelope)
@@ -57,4 +60,6 @@ def verified_federation(reply: CatalogueReply, governance_keys: Sequence[str]) -
             # What a force holds is only shown; a Hello that does not verify is as good as none.
             continue
         holdings[hello.force] = hello.contracts
-    return Federation(manifest, catalogue, holdings)
+        if PAUSED in hello.features:
+            paused.add(hello.force)
+    return Federation(manifest, catalogue, holdings, frozenset(paused))

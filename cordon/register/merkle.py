@@ -136,6 +136,8 @@ def _roots(old: int, old_root: Digest, new: int, proof: Sequence[Digest]) -> tup
         first, last = first >> 1, last >> 1
     # A complete tree is itself the first part of the proof, and is left out of it.
     path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
+    if not path:
+        raise Untrusted("a consistency proof is missing")
     sides = _sides(first, last, len(path) - 1)
     before = after = path[0]
     for item, on_left in zip(path[1:], sides, strict=True):

@@ -18,6 +18,9 @@ PROTOCOL_VERSION = 1
 ALGORITHM_VERSION = 1
 """Version of noise, masks and check cells."""
 
+PAUSED = "paused"
+"""Among the features of a Hello: an officer has paused the node."""
+
 MOST_TEXT = 300
 """Characters of a decision's public text."""
 

@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 
 from coordinator.config import CoordinatorConfig
 from cordon.analyst.profile import Profile, read_profile
+from cordon.auditor.profile import Profile as AuditorProfile
+from cordon.auditor.profile import read_profile as read_auditor_profile
 from cordon.catalogue import bundled_contracts
 from cordon.configfile import read_config
 from cordon.contract import Contract
@@ -29,6 +31,7 @@ SAMPLES: dict[str, type[BaseModel]] = {
     "node.toml": NodeConfig,
     "policy.toml": Policy,
     "analyst.toml": Profile,
+    "auditor.toml": AuditorProfile,
     "manifest.toml": Manifest,
     "mappings/stop_search.toml": Mapping,
     "mappings/nominals.toml": Mapping,
@@ -165,7 +168,8 @@ def test_the_contract_hashes_of_the_manifest_sample_are_those_of_the_contracts()
 
 def test_the_hint_about_a_missing_profile_names_the_sample(tmp_path: Path) -> None:
     """What a person without a profile is told to look at exists."""
-    with pytest.raises(Misconfigured) as missing:
-        read_profile(tmp_path / "analyst.toml")
-    (named,) = re.findall(r"deploy/\S+\.toml", missing.value.hint)
-    assert (ROOT / named).is_file()
+    for read_one in (read_profile, read_auditor_profile):
+        with pytest.raises(Misconfigured) as missing:
+            read_one(tmp_path / "profile.toml")
+        (named,) = re.findall(r"deploy/\S+\.toml", missing.value.hint)
+        assert (ROOT / named).is_file()

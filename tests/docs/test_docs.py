@@ -10,12 +10,15 @@ import typer
 
 from coordinator.cli import app as coordinator_app
 from cordon import envelope
+from cordon.auditor.cli import app as audit_app
 from cordon.cli import COMMANDS
 from cordon.keys_cli import app as keys_app
+from cordon.manifest import parse_manifest
 from cordon.register.leaf import DeclineCode, EndReason
 from cordon.wire.services import METHODS
 from cordon.wire.signed import PAYLOAD_TYPES
 from node.cli import app as node_app
+from node.policy import Budget, Policy
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -29,7 +32,7 @@ _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _LINKED_SECTION = re.compile(r"\]\((?P<document>[a-z-]+\.md)\) §(?P<section>\d+(?:\.\d+)?)")
 _COMMAND = re.compile(r"(?:^\$ |`)cordon (?P<name>[a-z-]+)(?: (?P<sub>[a-z][a-z-]*))?", re.MULTILINE)
 
-GROUPS = {"keys": keys_app, "node": node_app, "coordinator": coordinator_app}
+GROUPS = {"audit": audit_app, "keys": keys_app, "node": node_app, "coordinator": coordinator_app}
 
 
 def _sources() -> list[Path]:
@@ -149,6 +152,26 @@ def test_every_hash_tag_is_in_the_protocol() -> None:
     tags = set(re.findall(r"cordon/v1/[a-z-]+", code))
     assert len(tags) >= 10
     assert {tag for tag in tags if tag not in text} == set()
+
+
+def test_every_key_of_a_policy_is_in_its_document() -> None:
+    """docs/policy.md names each rule, budget and approval key, so that a decline's rule can be looked up."""
+    text = (DOCS / "policy.md").read_text(encoding="utf-8")
+    keys = {name for model in (Policy, Budget) for name in model.model_fields} - {"budget", "officers"}
+    assert {key for key in keys if not re.search(rf"`(budget\.X\.)?{key}`", text)} == set()
+
+
+def test_the_purposes_of_the_manifest_sample_are_in_the_policy_document() -> None:
+    """docs/policy.md lists each sample purpose with its provisions, and no other."""
+    text = (DOCS / "policy.md").read_text(encoding="utf-8")
+    sample = parse_manifest((ROOT / "deploy" / "config" / "manifest.toml").read_bytes())
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.*(?:Part 3|UK GDPR).*) \|$", text, re.MULTILINE)
+    listed: dict[str, str] = dict(rows)
+    assert set(listed) == set(sample.by_purpose)
+    for purpose in sample.purposes:
+        regime, provision = purpose.basis.split(": ", 1)
+        assert regime in listed[purpose.code]
+        assert provision.removeprefix(f"{regime.split(', ')[0]}, ") in listed[purpose.code]
 
 
 def test_every_attack_test_in_the_threat_model_exists() -> None:

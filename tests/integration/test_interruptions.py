@@ -129,7 +129,8 @@ def _new(live: Live, known: set[bytes]) -> set[bytes]:
 
 def test_a_query_that_waits_for_a_person_survives_the_death_of_node_and_coordinator(live: Live) -> None:
     """`--wait` holds over SIGKILL of both, and `follow --no-wait` then completes without the waiting force."""
-    with live.policy(VICTIM, 'approval = "manual"'):
+    officer = f'officer = [{{name = "A. Ames", key = "{"a1" * 32}"}}]'
+    with live.policy(VICTIM, f'approval = "manual"\n{officer}'):
         command = start_cordon("query", CRIMES, "--epsilon", "1/2", "--purpose", PURPOSE, "--wait", "2", *live.profile)
         try:
             wait_until("the force has noted the query", lambda: _waiting(live) or command.poll() is not None)

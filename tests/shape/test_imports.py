@@ -40,6 +40,7 @@ def importers(library: str) -> set[str]:
         ("grpc", {"cordon/wire/channel.py"}),
         ("duckdb", {"node/load.py", "node/aggregate.py"}),
         ("ibis", {"node/aggregate.py"}),
+        ("nacl", {"cordon/reading/signatures.py"}),
     ],
 )
 def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):
@@ -69,6 +70,23 @@ def test_the_node_service_loads_neither_pandas_nor_pyarrow():
     """An idle node does not pay for libraries that it does not need."""
     assert not loaded("import node.service", "pandas", "pyarrow")
     assert loaded("import node.service", "grpc") == {"grpc"}, "the look itself works"
+
+
+def test_the_serving_node_loads_no_reader_of_sql():
+    """What rehearses a decision reads SQL; neither the service nor the command line loads it before it is called."""
+    assert not loaded("import node.service, node.cli", "node.rehearsal", "cordon.query.sql")
+    assert loaded("import node.rehearsal", "cordon.query.sql"), "the look itself works"
+    importing = {path.name for path in (ROOT / "node").glob("*.py") if "node.rehearsal" in imported(path)}
+    assert importing == {"policy_cli.py"}
+
+
+def test_an_auditor_loads_no_part_that_asks_opens_or_holds_records():
+    """Whoever audits needs none of the libraries that encrypt, add noise, read SQL or hold records."""
+    heavy = ("tenseal", "opendp", "duckdb", "ibis", "sqlglot", "structlog")
+    assert not loaded("import cordon.auditor.cli", *heavy)
+    assert loaded("import cordon.auditor.cli", "cordon.reading.read") == {"cordon.reading.read"}, (
+        "the look itself works"
+    )
 
 
 @pytest.mark.parametrize("package", ["cordon", "node", "coordinator"])

@@ -393,10 +393,13 @@ def test_tasks_that_come_twice_change_nothing(history):
     assert len(answer["answered"]) == 5
 
 
+BY_HAND = f'approval = "manual"\nofficer = [{{name = "A. Ames", key = "{"a1" * 32}"}}]'
+
+
 @pytest.mark.parametrize("approved", [True, False])
 def test_a_waiting_query_survives_the_restart_of_both_sides(tmp_path, approved):
     """A person decides for one force: the query waits through restarts, then goes on with it or without."""
-    members = Members(tmp_path / "f", policies={"kent": 'approval = "manual"'})
+    members = Members(tmp_path / "f", policies={"kent": BY_HAND})
     try:
         analyst = Analyst(members)
         composed = analyst.compose()

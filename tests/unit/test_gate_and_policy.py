@@ -4,22 +4,24 @@ What whoever forges, alters or replays a query meets at the gate is in tests/att
 """
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
-from members import PURPOSE, Analyst, Members
+from members import FORCES, PURPOSE, Analyst, Members
 from pydantic import ValidationError
 
 from cordon.accounting import rho_for_epsilon
 from cordon.errors import Declined
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Question, Range, Some
 from cordon.register.leaf import DeclineCode
-from cordon.register.spending import Room
+from cordon.register.spending import Limits, Room, Spender
 from cordon.sealing.seed import seed_hash
 from cordon.units import Rho
-from node.gate import Holding
+from node.gate import Holding, State
 from node.policy import Policy
 
 FORCE = "essex"
+AS_AT = date(2025, 1, 31)
 BUDGET = {"nominal_records": {"epsilon_per_year": "10", "epsilon_lifetime": "100"}}
 
 
@@ -40,7 +42,7 @@ def composed(members):
 @pytest.fixture(scope="module")
 def holdings(members):
     """What the force holds: the synthetic persons."""
-    return {("nominals", 1): Holding(members.catalogue["nominals", 1][0], "nominal_records")}
+    return {("nominals", 1): Holding(members.catalogue["nominals", 1][0], "nominal_records", AS_AT)}
 
 
 def policy(**rules):
@@ -55,10 +57,8 @@ def examine(members, envelope, *, holdings, rules=None, left=PLENTY, ask_left=No
     """Pass a signed query through the gate of a force with these rules, in this state, at this time."""
     gate = replace(members.members[FORCE].gate, policy=policy(**rules or {}))
     asked = gate.identify(envelope, Analyst(members).certificate, int(members.now))
-    return gate.examine(
-        asked, holdings=holdings, room=ask_left or (lambda _spender, _limits: Room(left, "the budget")), paused=paused,
-        now=int(members.now) if now is None else now,
-    )  # fmt: skip
+    room = ask_left or (lambda _spender, _limits: Room(left, "this year's budget"))
+    return gate.examine(asked, State(holdings, room, paused, int(members.now) if now is None else now))
 
 
 def declined(members, envelope, **changes):
@@ -80,10 +80,8 @@ def test_what_passes_is_admitted_with_everything_later_phases_need(members, comp
     assert admission.seed == composed.seed
     assert seed_hash(admission.seed) == admission.query.terms.seed_hash
     delta = float(members.manifest.delta)
-    assert (admission.limits.period, admission.limits.lifetime) == (
-        rho_for_epsilon(10, delta),
-        rho_for_epsilon(100, delta),
-    )
+    year, lifetime = rho_for_epsilon(10, delta), rho_for_epsilon(100, delta)
+    assert admission.limits == Limits(year, lifetime, year, year, year, Rho(year.nano // 5))
 
 
 def test_a_paused_node_declines(members, composed, holdings):
@@ -114,20 +112,22 @@ def test_the_budget_must_hold_one_attempt(members, composed, holdings):
     """What is left is compared with one attempt's rho, to the nano."""
     rho = composed.query.terms.rho
     assert examine(members, composed.envelope, holdings=holdings, left=rho)
-    code, _ = declined(members, composed.envelope, holdings=holdings, left=Rho(rho.nano - 1))
+    code, text = declined(members, composed.envelope, holdings=holdings, left=Rho(rho.nano - 1))
     assert code == DeclineCode.BUDGET.words
+    assert text == "the query would cost more than is left of this year's budget"
 
 
 def test_the_gate_asks_for_the_holdings_own_budget(members, composed, holdings):
-    """The domain and limits that the budget is asked about are those of the data set and the policy."""
+    """Who the budget is asked for is the query's own; domain and limits are those of the data set and the policy."""
     seen = []
 
-    def left(spender, limits):
-        seen.append((spender.domain, limits))
-        return Room(PLENTY, "the budget")
+    def room(spender, limits):
+        seen.append((spender, limits))
+        return Room(PLENTY, "")
 
-    examine(members, composed.envelope, holdings=holdings, ask_left=left)
-    assert seen == [("nominal_records", policy().limits("nominal_records", members.manifest))]
+    examine(members, composed.envelope, holdings=holdings, ask_left=room)
+    spender = Spender("nominal_records", Analyst(members).signer.key_id, PURPOSE, composed.query_hash)
+    assert seen == [(spender, policy().limits("nominal_records", members.manifest))]
 
 
 def test_a_domain_without_budget_has_none(members, composed, holdings):
@@ -167,6 +167,7 @@ def test_the_first_step_that_fails_gives_the_code(members, composed, holdings):
 # Policy
 
 COUNT_ALL = Question("nominals", 1, (Measure(MeasureKind.COUNT),), None, (), ("essex", "kent", "norfolk"))
+OF_EVERY = replace(COUNT_ALL, forces=FORCES)
 OWN_LINE = replace(COUNT_ALL, keys=(Key("force"),))
 BY_ROLE = replace(COUNT_ALL, keys=(Key("role"),))
 BY_MONTH = replace(COUNT_ALL, keys=(Key("recorded", Grain.MONTH),))
@@ -191,8 +192,10 @@ SUM_OF_AGE = replace(COUNT_ALL, measures=(Measure(MeasureKind.SUM, "age"),))
         ({"closed_columns": ["recorded"]}, BY_MONTH, "does not let recorded be"),
         ({"closed_columns": ["role"]}, OF_ROLE, "does not let role be"),
         ({"closed_columns": ["role"]}, DEEP, "does not let role be"),
-        ({"closed_columns": ["age"]}, SUM_OF_AGE, None),
-        ({"closed_columns": ["force"]}, OWN_LINE, None),
+        ({"closed_columns": ["age"]}, SUM_OF_AGE, "does not let age be"),
+        ({"closed_columns": ["force"]}, OF_EVERY, None),
+        ({"closed_columns": ["force"]}, replace(OF_EVERY, keys=(Key("force"),)), "does not let force be"),
+        ({"closed_columns": ["force"]}, COUNT_ALL, "questions that name every force"),
     ],
 )
 def test_each_rule_about_a_question(members, composed, rules, question, words):
@@ -244,6 +247,8 @@ def test_the_cap_alone_counts_the_noise_of_one_force(members):
         ({"allow_small_roster": True}, 5, 3, False),
         ({"allow_small_roster": True}, 2, 2, False),
         ({"allow_small_roster": True}, 3, 2, False),
+        ({"smallest_roster": 4}, 5, 5, True),
+        ({"smallest_roster": 4}, 1, 1, False),
     ],
 )
 def test_each_rule_about_a_roster(members, rules, named, roster, allowed):
@@ -258,6 +263,59 @@ def test_each_rule_about_a_roster(members, rules, named, roster, allowed):
         assert error.value.code == DeclineCode.POLICY.words
 
 
+def test_a_force_may_ask_for_larger_rosters_than_the_federation(members):
+    """With one colluder ordinary rosters have three forces; a rule of four declines three, and names four."""
+    rules = policy(smallest_roster=4)
+    rules.check_roster(4, COUNT_ALL, Rho(1), members.manifest)
+    with pytest.raises(Declined, match="rosters of 4 or more") as error:
+        rules.check_roster(3, COUNT_ALL, Rho(1), members.manifest)
+    assert error.value.rule == "smallest_roster"
+
+
+@pytest.mark.parametrize(("later", "admitted"), [(30, True), (31, False)])
+def test_records_are_answered_from_until_they_are_too_old(members, composed, holdings, later, admitted):
+    """Thirty days after the declared date is not older than thirty days; a day more is, and is declined as stale."""
+    now = int(datetime(2025, 1, 31, tzinfo=UTC).timestamp()) + later * 86_400
+    rules = policy(oldest_snapshot_days=30)
+    if admitted:
+        rules.check_age(AS_AT, now)
+        return
+    with pytest.raises(Declined, match="none older than 30 days"):
+        rules.check_age(AS_AT, now)
+    code, _ = declined(members, composed.envelope, holdings=holdings, rules={"oldest_snapshot_days": 30})
+    assert code == DeclineCode.STALE.words
+
+
+@pytest.mark.parametrize(
+    ("rules", "rule"),
+    [
+        ({}, None),
+        ({"approval": "manual"}, "approval"),
+        ({"approval_datasets": ["nominals"]}, "approval_datasets"),
+        ({"approval_datasets": ["stop_search"]}, None),
+        ({"approval_purposes": [PURPOSE]}, "approval_purposes"),
+        ({"approval_purposes": ["strategic_assessment"]}, None),
+    ],
+)
+def test_each_rule_that_leaves_a_query_to_a_person(composed, rules, rule):
+    """A person decides about what the rule names, and about nothing else."""
+    found = policy(officer=OFFICERS, **rules).waits_for(COUNT_ALL, composed.query.terms)
+    assert (found.rule if found else None) == rule
+
+
+def test_sub_limits_are_the_years_where_they_are_not_given(members):
+    """Analyst, purpose and query have the whole year unless the policy says less; failures have a fifth."""
+    budget = {"epsilon_per_year": "10", "epsilon_lifetime": "100", "epsilon_per_query": "2", "failed_share": "1/4"}
+    limits = policy(budget={"nominal_records": budget}).limits("nominal_records", members.manifest)
+    year = rho_for_epsilon(10, float(members.manifest.delta))
+    assert (limits.analyst, limits.purpose) == (year, year)
+    assert limits.query == rho_for_epsilon(2, float(members.manifest.delta))
+    assert limits.failed == Rho(year.nano // 4)
+
+
+OFFICERS = [{"name": "A. Ames", "key": "0" * 62 + "a1"}, {"name": "B. Birch", "key": "0" * 62 + "a2"}]
+
+
 @pytest.mark.parametrize(
     "rules",
     [
@@ -268,8 +326,28 @@ def test_each_rule_about_a_roster(members, rules, named, roster, allowed):
         {"approval": "none"},
         {"most_epsilon_per_attempt": "-1"},
         {"allow_everything": True},
+        {"approval": "manual"},
+        {"approval_datasets": ["nominals"], "officers_needed": 2, "officer": OFFICERS[:1]},
+        {"officer": [OFFICERS[0], OFFICERS[0] | {"name": "C. Cole"}]},
+        {"officer": [OFFICERS[0], OFFICERS[1] | {"name": "a. ames"}]},
+        {"allow_small_roster": True, "smallest_roster": 9},
+        {"budget": {"nominal_records": BUDGET["nominal_records"] | {"failed_share": "2"}}},
     ],
-    ids=["no budget", "float", "zero", "no lifetime", "approval", "negative", "unknown rule"],
+    ids=[
+        "no budget",
+        "float",
+        "zero",
+        "no lifetime",
+        "approval",
+        "negative",
+        "unknown rule",
+        "nobody to approve",
+        "one officer for two",
+        "one key twice",
+        "one name twice",
+        "small and large",
+        "share",
+    ],
 )
 def test_a_policy_that_says_nothing_clear_is_refused(rules):
     """A missing budget, an inexact or senseless number, or a rule that does not exist stops the node at its start."""

@@ -100,7 +100,8 @@ class Seen:
 
     def input(self, state: Round, given):
         """Take an input before it is applied."""
-        if isinstance(given, Decided) and given.attempt == 0 and state.phase is Phase.DECIDING:
+        decided = isinstance(given, Decided) and given.attempt == 0 and state.phase is Phase.DECIDING
+        if decided and given.outcome is not Outcome.AWAITING_APPROVAL:
             (self.admitted.add if given.outcome is Outcome.ADMITTED else self.admitted.discard)(given.force)
         if isinstance(given, BecameReady):
             self.notes.setdefault((given.attempt, given.force), []).append(given.note)
@@ -278,6 +279,19 @@ def test_waiting_for_people_ends_by_proceeding_or_by_time():
     proceeded, _ = step(rules, state, Proceed())
     assert due(rules, proceeded, present, none, 6) == DecidingOver(6)
     assert due(RULES, state, present, none, 1) == DecidingOver(1), "without `wait` nobody is waited for"
+
+
+@pytest.mark.parametrize("verdict", [Outcome.ADMITTED, Outcome.DECLINED])
+def test_a_persons_decision_ends_the_waiting_and_is_not_taken_back(verdict):
+    """After the last verdict candidates close at once; an older answer that says it is awaited changes nothing."""
+    rules = replace(RULES, wait=True)
+    decisions = [Decided(force, 0, Outcome.ADMITTED, 1) for force in FORCES[1:]]
+    waiting, decided = (Decided("essex", 0, outcome, 9) for outcome in (Outcome.AWAITING_APPROVAL, verdict))
+    state, _ = played(*decisions, waiting, decided, waiting, rules=rules)
+    assert due(rules, state, frozenset(FORCES), frozenset(), 9) == DecidingOver(9)
+    closed, events = step(rules, state, DecidingOver(9))
+    assert events == ()
+    assert closed.candidates == frozenset(FORCES if verdict is Outcome.ADMITTED else FORCES[1:])
 
 
 def test_preparing_waits_for_candidates_that_are_not_cooling():

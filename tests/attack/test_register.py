@@ -1,0 +1,505 @@
+"""Attacks on the register and on ledgers: by a coordinator that shows two of them, and by whoever puts a file back."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from members import FORCES, Analyst, Members
+
+from coordinator.register import Register
+from cordon.envelope import KeySigner
+from cordon.errors import QueryFailed, Refused, Unavailable, Untrusted
+from cordon.identity import Identity, Role
+from cordon.keyfile import read_signing_key
+from cordon.register.checkpoint import open_checkpoint, write_checkpoint
+from cordon.register.leaf import Checkpoint, DeclineCode, Erasure, Ground
+from cordon.register.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
+from cordon.units import Digest
+from cordon.wire import proofs
+from cordon.wire.messages import Fixed, Vouch, Vouched
+from cordon.wire.proofs import LeavesRequest, Proof, ProofRequest
+from cordon.wire.signed import sign
+from node import contribute as contribute_module
+from node.ledgerfile import create_ledger
+from node.standing import RegisterLink
+
+FORCE = "essex"
+DOMAIN = "nominal_records"
+
+
+def signer_of(members, party):
+    """Anybody's signing key: an attacker may be any party."""
+    return KeySigner(read_signing_key(members.layout.root / party / "signing.key"))
+
+
+def forged_note(members, checkpoint, time=None):
+    """A checkpoint that the coordinator really signs, of whatever it likes."""
+    manifest = members.manifest
+    return write_checkpoint(
+        manifest.origin, checkpoint, manifest.coordinator_public, signer_of(members, "coordinator"),
+        int(members.now if time is None else time),
+    )  # fmt: skip
+
+
+class Shadow:
+    """A register that grows from the true one by other leaves, with genuine proofs."""
+
+    def __init__(self, members, *, keep=None, more=(b"forged",)):
+        register = members.store.register
+        true = [leaf_hash(leaf) for leaf in register.read(0, register.size)]
+        self.members = members
+        self.hashes = true[: len(true) if keep is None else keep] + [leaf_hash(leaf) for leaf in more]
+
+    def node(self, level, index):
+        return Frontier().extended(self.hashes[index << level : (index + 1) << level]).root
+
+    def reply(self, request, *, with_proof=True):
+        """What Prove answers from this register."""
+        size = len(self.hashes)
+        found = [(digest, self.hashes.index(digest)) for digest in request.leaf_hashes if digest in self.hashes]
+        return Proof(
+            note=forged_note(self.members, Checkpoint(size, root_of(size, self.node))),
+            consistency=consistency_proof(request.old_size, size, self.node) if with_proof else (),
+            frontier=Frontier.of(request.old_size, self.node).peaks,
+            inclusions=tuple(
+                proofs.Inclusion(digest, at, inclusion_proof(at, size, self.node)) for digest, at in found
+            ),
+        )
+
+
+def shown_to(members, force, shadow):
+    """One force sees another register than the rest."""
+
+    def reply(name, request, reply):
+        return shadow.reply(request) if name == force and isinstance(request, ProofRequest) else reply
+
+    members.on_reply = reply
+
+
+def ledger_path(members, force=FORCE):
+    return members.layout.force_folder(force) / "state" / "ledger.sqlite"
+
+
+def spent(members, force=FORCE):
+    """Charged ever, in nano-rho."""
+    return members.members[force].ledger.spending.lifetime(DOMAIN).nano
+
+
+# A coordinator that shows two registers, or another than before
+
+
+@pytest.mark.parametrize("keep", [1, -1])
+def test_a_rewritten_register_is_noticed_by_whoever_knew_it(members, keep):
+    """Leaves were replaced: the force keeps both signed checkpoints, and answers nothing more."""
+    members.ask()
+    member = members.members[FORCE]
+    member.link.refresh(members.channel(FORCE))
+    known = member.link.accepted
+    count = members.store.register.size
+    shadow = Shadow(members, keep=keep % count, more=[b"%d" % n for n in range(count)])
+    shown_to(members, FORCE, shadow)
+    with pytest.raises(Untrusted, match="is not shown to be the beginning"):
+        member.link.refresh(members.channel(FORCE))
+
+    assert member.link.accepted == known
+    (_, what, first), (_, _, second) = member.ledger.evidence()
+    assert "not of one register" in what
+    opened = [open_checkpoint(n, members.manifest.origin, members.manifest.coordinator_public) for n in (first, second)]
+    assert opened[0].checkpoint == known
+    assert opened[1].checkpoint.root == root_of(len(shadow.hashes), shadow.node)
+    answer = members.ask()
+    (declined,) = answer["declined"]
+    assert (declined["force"], declined["code"]) == (FORCE, "fault")
+    assert "was changed" in declined["text"]
+
+
+def test_a_register_that_was_set_back_is_not_followed(members):
+    """A coordinator with an old copy of its store has fewer leaves than the forces know of."""
+    members.ask()
+    member = members.members[FORCE]
+    member.link.refresh(members.channel(FORCE))
+    known = member.link.accepted
+    shadow = Shadow(members, keep=3, more=())
+    members.on_reply = lambda _name, request, reply: (
+        shadow.reply(replace(request, old_size=0)) if isinstance(request, ProofRequest) else reply
+    )
+    with pytest.raises(Untrusted, match="cannot be the beginning"):
+        member.link.refresh(members.channel(FORCE))
+    assert member.link.accepted == known
+
+
+def fork_for_one(members, monkeypatch):
+    """The coordinator extends the register in two ways, and shows one of them to one force alone."""
+    shadow = Shadow(members)
+    shown_to(members, FORCE, shadow)
+    members.members[FORCE].link.refresh(members.channel(FORCE))
+    members.on_reply = lambda _name, _request, reply: reply
+    # It would have to let that force's note into the roster.
+    monkeypatch.setattr(Register, "holds", lambda *_: True)
+    return shadow
+
+
+def test_a_forked_register_shows_in_the_first_roster_that_spans_it(members, monkeypatch):
+    """Each force followed genuine proofs, but their notes name two registers: nobody contributes, and the notes are kept."""
+    fork_for_one(members, monkeypatch)
+    with pytest.raises(QueryFailed):
+        members.ask(attempts=1)
+
+    assert [spent(members, force) for force in FORCES] == [0] * 5
+    kept = [what for force in FORCES for _, what, _ in members.members[force].ledger.evidence()]
+    assert len(kept) >= 5
+    assert all("register" in what for what in kept)
+
+
+def test_a_forked_register_passes_where_notes_are_not_compared(members, monkeypatch):
+    """What the comparison defends: without it both sides of the fork go on charging."""
+    fork_for_one(members, monkeypatch)
+    monkeypatch.setattr(contribute_module, "_check_one_line", lambda *_: None)
+    members.ask(attempts=1)
+    assert all(spent(members, force) > 0 for force in FORCES)
+
+
+def test_a_note_of_no_register_never_reaches_a_roster(members):
+    """A force that names a checkpoint which never was is refused by name; the others answer."""
+    member = members.members[FORCE]
+    honest = member.link.standing
+
+    def standing():
+        return replace(honest(), checkpoint=Checkpoint(2, Digest(bytes([7]) * 32)))
+
+    member.tasks._tools = replace(member.tasks._tools, standing=standing)
+    answered = []
+    original = members.answer
+
+    def answer(force, said):
+        try:
+            original(force, said)
+        except Refused as refused:
+            answered.append((force, str(refused)))
+
+    members.answer = answer
+    assert FORCE not in members.ask()["answered"]
+    assert answered[0][0] == FORCE
+    assert "not of this register" in answered[0][1]
+
+
+def test_withheld_receipts_stop_the_force_until_they_are_shown(members):
+    """No inclusion proof within the freshness interval: nothing more is answered; shown at last, the force goes on."""
+    hide = lambda name, request, reply: (  # noqa: E731 - as short as it gets
+        replace(reply, inclusions=()) if name == FORCE and isinstance(request, ProofRequest) else reply
+    )
+    members.on_reply = hide
+    members.ask()
+    members.now += members.manifest.timing.freshness_seconds + 1
+    members.keep_links()
+    (declined,) = members.ask()["declined"]
+    assert (declined["force"], declined["code"]) == (FORCE, "fault")
+    assert "not shown in the register in time" in declined["text"]
+    before = spent(members)
+
+    members.on_reply = lambda _name, _request, reply: reply
+    members.keep_links()
+    assert FORCE in members.ask()["answered"]
+    assert spent(members) > before
+    assert members.members[FORCE].ledger.unproven(), "the newest receipt is on its way"
+    members.now += 5
+    members.keep_links()
+    assert members.members[FORCE].ledger.unproven() == []
+
+
+def test_receipts_that_the_coordinator_dropped_are_deposited_again(members, monkeypatch):
+    """The coordinator does not append what came with a contribution; the force's outbox brings it in, once."""
+    monkeypatch.setattr(Register, "append_receipt", lambda *_: False)
+    members.ask()
+    monkeypatch.undo()
+    members.now += 10
+    members.keep_links()
+    members.keep_links()
+    rows = members.store._rows("SELECT force, number FROM receipt_leaf ORDER BY force")
+    assert rows == [(force, 1) for force in FORCES]
+
+
+def test_an_old_checkpoint_is_not_fresh(members):
+    """A coordinator that keeps showing the same signed checkpoint stops the force after the freshness interval."""
+    members.members[FORCE].link.refresh(members.channel(FORCE))
+    note = members.members[FORCE].ledger.accepted_note(members.manifest.origin)
+    members.on_reply = lambda name, request, reply: (
+        replace(reply, note=note, consistency=(), inclusions=())
+        if name == FORCE and isinstance(request, ProofRequest)
+        else reply
+    )
+    members.now += members.manifest.timing.freshness_seconds + members.manifest.timing.clock_tolerance_seconds + 1
+    members.keep_links()
+    (declined,) = members.ask()["declined"]
+    assert "no fresh checkpoint" in declined["text"]
+
+
+# A ledger that was put back
+
+
+def put_back(members, force=FORCE):
+    """Ask, and then put the ledger back as it was before; returns what was spent meanwhile."""
+    copy = ledger_path(members, force).with_suffix(".copy")
+    members.members[force].ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(ledger_path(members, force), copy)
+    members.ask()
+    members.keep_links()
+    charged = spent(members, force)
+    members.members[force].ledger.close()
+    for path in ledger_path(members, force).parent.glob("ledger.sqlite*"):
+        path.unlink()
+    shutil.copy(copy, ledger_path(members, force))
+    return charged
+
+
+def restart(members, force=FORCE):
+    """Start a node on whatever ledger lies there; what it says while it is to be opened."""
+    members.members[force].ledger.close = lambda: None
+    members.restart_node(force)
+    members.open_ledgers()
+    return members.members[force].said
+
+
+def test_a_restored_ledger_stays_closed(members):
+    """The register holds a receipt that the old copy does not: nothing is decided, and the leaf is kept as evidence."""
+    put_back(members)
+    said = restart(members)[0]
+
+    assert "receipt 1 of this force" in said
+    assert "put back" in said
+    assert not members.members[FORCE].link.is_open
+    assert len(members.members[FORCE].ledger.evidence()) == 1
+    assert FORCE in members.ask()["did_not_answer"]
+    assert spent(members) == 0
+
+
+def test_a_restored_ledger_would_spend_the_same_budget_again_if_it_were_opened(members, monkeypatch):
+    """What reading every leaf defends: the old copy knows nothing of what was spent."""
+    charged = put_back(members)
+    monkeypatch.setattr(RegisterLink, "_check_own", lambda *_: None)
+    assert restart(members) == []
+    members.ask()
+    assert spent(members) == charged
+
+
+def test_a_wiped_ledger_stays_closed(members):
+    """An empty ledger over a force that has answered before hands out nothing."""
+    members.ask()
+    members.keep_links()
+    members.members[FORCE].ledger.close()
+    for path in ledger_path(members).parent.glob("ledger.sqlite*"):
+        path.unlink()
+    create_ledger(ledger_path(members), force=FORCE, now=int(members.now))
+    said = restart(members)[0]
+    assert "this ledger does not" in said
+    assert not members.members[FORCE].link.is_open
+
+
+def test_a_shorter_register_does_not_open_a_restored_ledger(members):
+    """The coordinator helps: it shows the old ledger the register as it was. Others have seen more, and say so."""
+    then = members.store.register.size
+    members.members[FORCE].link.refresh(members.channel(FORCE))
+    put_back(members)
+    shown_to(members, FORCE, Shadow(members, keep=then, more=()))
+    restart(members)
+    assert not members.members[FORCE].link.is_open
+
+
+# Vouches
+
+
+def closed_node(members):
+    """A node that has started, and that nobody has vouched for yet."""
+    members.members[FORCE].ledger.close = members.members[FORCE].ledger.close
+    members.presence.leave(members.connections[FORCE])
+    members.coordinator.vouching.left(FORCE)
+    members.members[FORCE].ledger.close()
+    members.members[FORCE] = members.start_node(FORCE)
+    member = members.members[FORCE]
+    return member, member.link.challenge()
+
+
+def vouch_of(members, force, challenge, checkpoint=None):
+    """A signed Vouch."""
+    vouch = Vouch(force, (challenge,), checkpoint or members.members["kent"].link.accepted)
+    return sign(vouch, signer_of(members, f"forces/{force}"))
+
+
+def test_enough_vouches_upon_the_fresh_challenge_open_a_ledger(members):
+    """The control: c + 1 others, and it opens."""
+    member, challenge = closed_node(members)
+    vouches = tuple(vouch_of(members, force, challenge) for force in ("kent", "surrey"))
+    member.link.vouched(members.channel(FORCE), Vouched(vouches))
+    assert member.link.is_open
+
+
+@pytest.mark.parametrize("attack", ["replayed", "own", "one force twice", "by another's key", "another register"])
+def test_vouches_that_do_not_count_open_nothing(members, attack):
+    """An old challenge, itself, one voice twice, a forged name, or a checkpoint that is not of this register."""
+    member, challenge = closed_node(members)
+    good = vouch_of(members, "kent", challenge)
+    nowhere = Checkpoint(members.members["kent"].link.accepted.size, Digest(bytes([9]) * 32))
+    other = {
+        "replayed": lambda: vouch_of(members, "surrey", bytes(32)),
+        "own": lambda: vouch_of(members, FORCE, challenge),
+        "one force twice": lambda: vouch_of(members, "kent", challenge),
+        "by another's key": lambda: sign(
+            Vouch("surrey", (challenge,), members.members["kent"].link.accepted), signer_of(members, "forces/kent")
+        ),
+        "another register": lambda: vouch_of(members, "surrey", challenge, nowhere),
+    }[attack]()
+    member.link.vouched(members.channel(FORCE), Vouched((good, other)))
+    assert not member.link.is_open
+    member.link.vouched(members.channel(FORCE), Vouched((vouch_of(members, "norfolk", challenge),)))
+    assert member.link.is_open
+
+
+def test_all_restarted_together_answer_again_without_help(members):
+    """Coordinator and every node are killed, and start again a month later."""
+    members.ask()
+    members.store.close()
+    for member in members.members.values():
+        member.ledger.close()
+    members.now += 30 * 86_400
+    members.members = {force: members.start_node(force) for force in FORCES}
+    members.connections = {}
+    members.start_coordinator()
+    assert len(members.ask()["answered"]) == 5
+
+
+def test_a_closed_ledger_still_sends_what_was_committed(members):
+    """Killed after its commit, a node that nobody vouches for yet sends the stored bytes again."""
+    caught = []
+    members.on_contribution = lambda force, made: caught.append(made) if force == FORCE else made
+    analyst = Analyst(members)
+    composed = analyst.compose()
+    analyst.submit(composed.envelope, composed.public_key)
+    while members.deliver():
+        pass
+    (made,) = caught
+    member, _ = closed_node(members)
+    fixed = Fixed(composed.query_hash, 1, (), b"")
+    assert not member.link.is_open
+    assert member.tasks.contribute(fixed) == made
+
+
+# Clocks, failures, races
+
+
+def test_a_clock_that_jumps_ahead_mints_no_budget(members):
+    """A node whose clock is two years ahead answers nothing, and its period stays where it was."""
+    members.ask()
+    period = members.members[FORCE].ledger.spending.period(DOMAIN)
+    members.skew[FORCE] = 2 * 366 * 86_400
+    members.keep_links()
+    answer = members.ask()
+    assert FORCE not in answer["answered"]
+    assert members.members[FORCE].ledger.spending.period(DOMAIN) == period
+
+
+def test_a_force_that_is_always_ready_and_never_contributes_burns_a_bounded_share(tmp_path):
+    """Failures may burn a fifth of the year; then the others take part in no roster with it, and go on without it."""
+    members = Members(tmp_path / "f", budget="3")
+    try:
+        members.on_task = lambda force, task: None if force == "surrey" and isinstance(task, Fixed) else task
+        limits = members.members[FORCE].gate.policy.limits(DOMAIN, members.manifest)
+        for _ in range(6):
+            try:
+                members.ask(epsilon="1", attempts=1)
+            except QueryFailed:
+                continue
+        period = members.members[FORCE].ledger.spending.period(DOMAIN)
+        one = members.members[FORCE].ledger._one("SELECT max(rho) FROM charge")[0]
+        failed = members.members[FORCE].ledger.spending.failed(DOMAIN, period).nano
+        assert limits.failed.nano <= failed <= limits.failed.nano + one
+        assert "surrey" in members.members[FORCE].ledger.failing(period)
+        charged = members.members[FORCE].ledger.sequence
+        assert charged < 6
+    finally:
+        members.close()
+
+
+def test_two_analysts_who_race_for_the_last_budget_do_not_both_get_it(tmp_path):
+    """Both queries are admitted while there is room for one: every force is ready for one of them only."""
+    members = Members(tmp_path / "f", budget="1")
+    try:
+        first, second = Analyst(members, "alice"), Analyst(members, "bob")
+        for analyst in (first, second):
+            composed = analyst.compose(epsilon="3/4")
+            analyst.submit(composed.envelope, composed.public_key)
+        members.settle()
+        limits = members.members[FORCE].gate.policy.limits(DOMAIN, members.manifest)
+        for force in FORCES:
+            assert members.members[force].ledger.sequence <= 1
+            assert spent(members, force) <= limits.period.nano
+    finally:
+        members.close()
+
+
+def test_a_pause_takes_effect_before_the_next_commit(members):
+    """Paused between Ready and the roster: nothing is charged, and the others see why."""
+    member = members.members[FORCE]
+
+    def pause(force, task):
+        if force == FORCE and isinstance(task, Fixed):
+            member.config.pause_file.touch()
+        return task
+
+    members.on_task = pause
+    answer = members.ask(attempts=2)
+    assert FORCE not in answer["answered"]
+    assert member.ledger.sequence == 0
+    assert {d["code"] for d in answer["declined"]} <= {DeclineCode.PAUSED.words}
+
+
+# Erasure and embargo
+
+
+def openings(members, role=Role.ANALYST, name="bob"):
+    """What a party is served of what leaves commit to."""
+
+    async def collected():
+        caller = Identity(role, name)
+        return [o async for o in members.coordinator._reading.openings(LeavesRequest(0, 10**6), caller)]
+
+    return members.run(collected())
+
+
+def test_only_governance_erases_and_the_leaf_stays(members, tmp_path):
+    """A force's order to erase is refused; governance's removes the question, and root and proofs are as before."""
+    from coordinator.erasure import Erasures
+
+    members.ask()
+    register = members.store.register
+    before = register.read(0, register.size)
+    (query,) = [opening for opening in openings(members) if opening.query is not None]
+    erasures = Erasures(tmp_path / "erasures", members.store, members.manifest, members.log)
+    order = Erasure(query.leaf_index, Ground.COURT_ORDER, int(members.now))
+    with pytest.raises(Untrusted):
+        members.run(erasures.carry_out(sign(order, signer_of(members, "forces/kent"))))
+    assert [o for o in openings(members) if o.query is not None]
+
+    governance = KeySigner(read_signing_key(members.layout.root / "governance" / "0.key"))
+    with pytest.raises(Refused, match="commits to nothing"):
+        members.run(erasures.carry_out(sign(replace(order, leaf_index=10**6), governance)))
+    members.run(erasures.carry_out(sign(order, governance)))
+    assert not [o for o in openings(members, Role.AUDITOR, "ico") if o.query is not None]
+    assert register.read(0, len(before)) == before
+    assert register.size == len(before) + 1
+
+
+def test_an_open_query_is_not_erased(members, tmp_path):
+    """Its forces may yet need what it asks: the order waits until the query is closed."""
+    from coordinator.erasure import Erasures
+
+    analyst = Analyst(members)
+    composed = analyst.compose()
+    analyst.submit(composed.envelope, composed.public_key)
+    (query,) = [opening for opening in openings(members) if opening.query is not None]
+    erasures = Erasures(tmp_path / "erasures", members.store, members.manifest, members.log)
+    governance = KeySigner(read_signing_key(members.layout.root / "governance" / "0.key"))
+    order = sign(Erasure(query.leaf_index, Ground.COURT_ORDER, int(members.now)), governance)
+    with pytest.raises(Unavailable):
+        members.run(erasures.carry_out(order))
+    members.settle()
+    members.run(erasures.carry_out(order))
