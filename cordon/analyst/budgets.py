@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
 from cordon.analyst.compose import Cost
+from cordon.analyst.times import utc
 from cordon.manifest import Manifest
 from cordon.register.leaf import NO_DIGEST
 from cordon.register.spending import Limits, Spender, Spending
@@ -103,7 +103,7 @@ def _of_force(
         row["why"] = "not known: no budget statement for these records was read"
         return row
     limits, spending = stated[-1][1], known.spending.get(force, Spending())
-    year = max(spending.period(domain), datetime.fromtimestamp(min(known.time, 2**37), UTC).year)
+    year = max(spending.period(domain), utc(known.time).year)
     if purpose is None:
         limits = replace(limits, purpose=limits.period)
     room = spending.room(Spender(domain, analyst, purpose or "", NO_DIGEST), year, limits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -16,8 +15,9 @@ from cordon.analyst.client import Client
 from cordon.analyst.compose import Cost
 from cordon.analyst.document import read_document
 from cordon.analyst.federation import Federation
-from cordon.analyst.library import MOST_AT_ONCE, Library
+from cordon.analyst.library import MOST_AFTER, MOST_BEFORE, Library
 from cordon.analyst.releases import Registered, Release, best_offer, verified_releases
+from cordon.analyst.times import utc
 from cordon.analyst.vintages import declared
 from cordon.errors import CordonError, Malformed
 from cordon.manifest import Manifest
@@ -59,10 +59,10 @@ def read_register(client: Client, library: Library, manifest: Manifest, notes: C
     _warn_of(result, warner(notes))
 
 
-def keep_up(client: Client, library: Library, manifest: Manifest, warn: Warn) -> None:
+def keep_up(client: Client, library: Library, manifest: Manifest, warn: Warn, *, most: int = MOST_AFTER) -> None:
     """Read what is new where that is little; what goes wrong is said and does not undo an answer."""
     try:
-        _warn_of(library.catch_up(client.channel, client.line(manifest), most=MOST_AT_ONCE), warn)
+        _warn_of(library.catch_up(client.channel, client.line(manifest), most=most), warn)
     except CordonError as error:
         warn(f"the register was not read: {error}")
 
@@ -100,7 +100,7 @@ def with_shares(
         return answer
     found = shares(answer, library.statements())
     if found["unknown"]:
-        keep_up(client, library, manifest, warn)
+        keep_up(client, library, manifest, warn, most=MOST_BEFORE)
         found = shares(answer, library.statements())
     return answer | {"budget": found}
 
@@ -113,7 +113,7 @@ def budget_facts(
         return None
     known = Known(library.statements(), library.spending(), library.domains(question.dataset), library.time)
     return {
-        "read_at": datetime.fromtimestamp(min(library.time, 2**37), UTC).isoformat(),
+        "read_at": utc(library.time).isoformat(),
         "age_seconds": max(0, int(time.time()) - library.time),
         "forces": outlook(question.forces, cost, analyst, purpose, known, manifest),
     }

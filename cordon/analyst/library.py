@@ -30,8 +30,11 @@ from cordon.wire.channel import Channel
 from cordon.wire.messages import ContributionPart
 from cordon.wire.proofs import Opening
 
-MOST_AT_ONCE = 20_000
-"""Leaves that are read beside a question; more are left to `cordon explain --refresh` and `cordon releases`."""
+MOST_AFTER = 20_000
+"""Leaves that are read after an answer was shown; more are left to `cordon explain --refresh` and `cordon releases`."""
+
+MOST_BEFORE = 2_000
+"""Leaves that may be read before an answer is shown, where no budget statement of its forces is here yet."""
 
 _TRIES = 5
 
@@ -176,7 +179,7 @@ _SPENT = (
     "SELECT force, domain, period, analyst, purpose, sum(receipts.rho) FROM receipts "
     "JOIN queries ON queries.leaf = receipts.query GROUP BY 1, 2, 3, 4, 5"
 )
-_RECENT = "coalesce(min(leaf), 0) FROM (SELECT leaf FROM queries ORDER BY leaf DESC LIMIT 1000)"
+_RECENT = "coalesce(min(leaf), 0) FROM (SELECT leaf FROM queries ORDER BY leaf DESC LIMIT 300)"
 _DOMAIN = "SELECT domain FROM receipts WHERE force = ? AND number = ?"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+import time
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from cordon.analyst.publish import Prepared, prepare
 from cordon.analyst.publish import publish as publish_answer
 from cordon.analyst.releases import Release, verified_releases
 from cordon.analyst.render import Format, print_answer
+from cordon.analyst.times import utc
 from cordon.errors import Refused
 
 publish = typer.Typer(
@@ -91,7 +92,7 @@ def _terms(prepared: Prepared) -> list[str]:
     answer = prepared.answer
     if prepared.public_from is None:
         when = "once the embargo of its purpose has passed"
-    elif prepared.public_from <= datetime.now(UTC).timestamp():
+    elif prepared.public_from <= time.time():
         when = "at once"
     else:
         when = f"from {_day(prepared.public_from)} on, when the embargo of its purpose ends; to auditors at once"
@@ -133,4 +134,4 @@ def _cells(release: Release) -> tuple[str, ...]:
 
 
 def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(min(seconds, 2**37), UTC).date().isoformat()
+    return utc(seconds).date().isoformat()
