@@ -292,6 +292,18 @@ def test_another_vintage_is_not_offered(members, published, change):
     assert offer(members, federation=federation) == (None, [])
 
 
+def test_an_answer_is_found_once_its_embargo_has_passed_though_no_leaf_is_new(members, published):
+    """Before, nobody but auditors is served it; after, the copy that was read before finds it."""
+    day_on = int(members.now) + 86_400
+    members.store._connection.execute("UPDATE opening SET public_from = ? WHERE query_hash <> x''", (day_on,))
+    size = members.store.register.size
+    assert offer(members) == (None, [])
+    members.now = day_on
+    found, warnings = offer(members)
+    assert (found.answer, warnings) == (published, [])
+    assert members.store.register.size == size
+
+
 def test_an_answer_is_not_published_by_another_analyst(members, published):
     """Bob signs an answer of Alice's query and a lying coordinator registers it: it is no release."""
     answer = members.ask("SELECT COUNT(*) FROM nominals")
