@@ -33,7 +33,7 @@ from cordon.analyst.federation import Federation
 from cordon.analyst.profile import read_profile
 from cordon.catalogue import read_catalogue
 from cordon.configfile import read_config
-from cordon.envelope import KeySigner
+from cordon.envelope import Envelope, KeySigner
 from cordon.errors import CordonError
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_certificate, read_seal_key, read_signing_key
@@ -42,10 +42,13 @@ from cordon.query.sql import parse_sql
 from cordon.units import Digest
 from cordon.wire import codec, services
 from cordon.wire.messages import (
+    PROTOCOL_VERSION,
     Closed,
     ContributionHead,
     Decide,
     Fixed,
+    HeldContract,
+    Hello,
     NodeAnswer,
     Prepare,
     Submission,
@@ -98,6 +101,11 @@ class Member:
     def identity(self) -> Identity:
         """As its TLS certificate names it."""
         return Identity(Role.FORCE, self.force)
+
+    @property
+    def held_contracts(self) -> tuple[HeldContract, ...]:
+        """What it says that it holds."""
+        return tuple(snapshot.held for _, snapshot in sorted(self.tasks.snapshots.items()))
 
 
 class Members:
@@ -208,9 +216,20 @@ class Members:
     def connect(self, force: str) -> None:
         """A node dials out: it is offered every task that waits for it."""
         self.connected_at[force] = self.now
-        self.connections[force] = self.presence.join(force, None)  # type: ignore[arg-type]
-        self.coordinator.vouching.joined(force, self.members[force].link.challenge())
+        challenge = self.members[force].link.challenge()
+        self.connections[force] = self.presence.join(force, self._hello(force, challenge))
+        self.coordinator.vouching.joined(force, challenge)
         self.run(self.queries.welcome(force))
+
+    def _hello(self, force: str, challenge: bytes) -> Envelope:
+        member = self.members[force]
+        hello = Hello(
+            force=force, protocol_version=PROTOCOL_VERSION, features=(), contracts=member.held_contracts,
+            manifest_version=self.manifest.version, manifest_hash=self.manifest.digest,
+            checkpoint=member.link.accepted, ledger_sequence=member.ledger.sequence,
+            challenge=challenge, sent_at=int(self.now),
+        )  # fmt: skip
+        return sign(hello, KeySigner(read_signing_key(member.config.signing_key)))
 
     def open_ledgers(self) -> None:
         """Let forces that have started be vouched for, as far as enough others are connected; nothing else moves."""
@@ -264,7 +283,8 @@ class Members:
     @property
     def federation(self) -> Federation:
         """What analysts know."""
-        return Federation(self.manifest, self.catalogue, {})
+        holdings = {force: self.members[force].held_contracts for force in self.connections}
+        return Federation(self.manifest, self.catalogue, holdings)
 
     def ask(
         self, sql: str = COUNT, epsilon: str = "1", *, analyst: str = "alice", attempts: int | None = None,

@@ -8,13 +8,15 @@ from typing import Any
 
 from cordon.accounting import epsilon
 from cordon.analyst.compose import INTERVAL_95, size_of_one
+from cordon.analyst.vintages import Vintages
 from cordon.contract import FORCE, Category, Contract
 from cordon.manifest import Manifest
 from cordon.query.plan import Block, Plan
 from cordon.query.sql import Statement
+from cordon.register.leaf import Checkpoint, Receipt
 from cordon.units import Rho
 
-ANSWER_VERSION = 1
+ANSWER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,31 @@ class Costs:
     against_all_others: float
     """Epsilon if every other party colludes."""
 
+    @property
+    def levels(self) -> dict[str, float]:
+        """Each epsilon by its name in an answer."""
+        return {
+            "charged": self.epsilon,
+            "against_public": self.against_public,
+            "against_tolerated_colluders": self.against_colluders,
+            "against_all_others": self.against_all_others,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What of an answer stands in the register, and which records it is about."""
+
+    attempt: int
+    leaf: int
+    """Index of the registered sum."""
+    checkpoint: Checkpoint
+    """Where the register stood when the analyst was shown it."""
+    receipts: tuple[Receipt, ...]
+    """Of each force, in the roster's order."""
+    vintages: Vintages
+    """Of the forces that answered and said what they hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -99,6 +126,7 @@ class Answer:
     """Keys and values in the order of the SELECT list's keys and measures."""
     participation: Participation
     costs: Costs
+    record: Record
     checked: str
     """What was verified."""
 
@@ -121,11 +149,14 @@ class Answer:
             "lost": list(self.participation.lost),
             "rho": str(self.costs.rho),
             "attempts_charged": self.costs.attempts_charged,
-            "epsilon": {
-                "charged": self.costs.epsilon,
-                "against_public": self.costs.against_public,
-                "against_tolerated_colluders": self.costs.against_colluders,
-                "against_all_others": self.costs.against_all_others,
+            "epsilon": self.costs.levels,
+            "charged": [_charge_as_dict(receipt) for receipt in self.record.receipts],
+            "vintages": self.record.vintages,
+            "attempt": self.record.attempt,
+            "register": {
+                "leaf": self.record.leaf,
+                "size": self.record.checkpoint.size,
+                "root": self.record.checkpoint.root.hex(),
             },
             "checked": self.checked,
         }
@@ -142,6 +173,7 @@ def make_answer(
     query_id: str,
     rho: Rho,
     attempts_charged: int,
+    record: Record,
     checked: str,
 ) -> Answer:
     """Turn an opened vector into an answer. Everything here is post-processing: it costs no privacy.
@@ -166,6 +198,7 @@ def make_answer(
         rows=kept,
         participation=participation,
         costs=costs(rho, attempts_charged, roster, manifest),
+        record=record,
         checked=checked,
     )
 
@@ -191,13 +224,19 @@ def estimate(cell: int, block: Block, contract: Contract, *, roster: int, collud
     return Estimate(cell / block.scale * per_unit, INTERVAL_95 * block.sigma(roster, colluders) * per_unit)
 
 
+def row_keys(at: int, statement: Statement, plan: Plan, contract: Contract) -> tuple[str, ...]:
+    """The keys of one row as people read them, in the order of the SELECT list."""
+    keys = plan.rows[at]
+    return tuple(
+        _label(keys[output.at], plan, output.at, contract) for output in statement.outputs if not output.is_measure
+    )
+
+
 def _row(
     at: int, opened: list[int], statement: Statement, plan: Plan, contract: Contract, participation: Participation
 ) -> Row:
     keys = plan.rows[at]
-    shown = tuple(
-        _label(keys[output.at], plan, output.at, contract) for output in statement.outputs if not output.is_measure
-    )
+    shown = row_keys(at, statement, plan, contract)
     for axis, value in zip(plan.axes, keys, strict=True):
         if axis.key.column == FORCE and value not in participation.answered:
             return Row(shown, (), participation.words(value))
@@ -234,6 +273,17 @@ def _ordered(rows: list[Row], statement: Statement) -> list[Row]:
         else:
             rows.sort(key=lambda row: row.keys[place], reverse=order.descending)
     return rows
+
+
+def _charge_as_dict(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "force": receipt.force,
+        "domain": receipt.domain,
+        "period": receipt.period,
+        "receipt": receipt.number,
+        "period_sum": str(receipt.period_sum),
+        "lifetime_sum": str(receipt.lifetime_sum),
+    }
 
 
 def _row_as_dict(row: Row) -> dict[str, Any]:

@@ -22,8 +22,19 @@ from cordon.analyst.compose import (
     size_of_one,
 )
 from cordon.analyst.federation import Federation
+from cordon.analyst.known import (
+    budget_facts,
+    keep_up,
+    offered,
+    open_library,
+    print_budgets,
+    read_register,
+    warner,
+    with_shares,
+)
 from cordon.analyst.profile import read_profile
 from cordon.analyst.progress import Teller, may_leave
+from cordon.analyst.releases import Release
 from cordon.analyst.render import Format, print_answer
 from cordon.contract import Category, Contract, Date, Number
 from cordon.errors import QuestionRefused, Refused
@@ -74,6 +85,7 @@ def query_command(
     add_again: Annotated[
         bool, typer.Option("--re-add", help="Fetch every force's ciphertext and add them again yourself.")
     ] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Ask and spend also where the answer is published.")] = False,
     form: FormatOption = Format.TABLE,
     profile: ProfileOption = None,
 ) -> None:
@@ -82,10 +94,16 @@ def query_command(
     cordon query "SELECT object, COUNT(*) FROM stop_search GROUP BY object" --epsilon 1 --purpose research
     """
     progress = Console(stderr=True)
-    with Client(read_profile(profile)) as client:
+    warn = warner(progress)
+    with Client(read_profile(profile)) as client, open_library(client) as library:
         federation = client.federation()
         statement, contract = _read(sql, federation)
         cost = _cost(statement, contract, federation, epsilon, within, attempts)
+        known = None if anew else offered(library, federation, statement.question, warn)
+        if known is not None:
+            progress.print(f"{_already(known)}: nothing was spent; --anew asks anew", highlight=False, markup=False)
+            print_answer(known.as_dict(), form, Console(), progress)
+            return
         teller = Teller()
         with may_leave(teller, progress), progress.status("sending the question") as status:
             teller.show = status.update
@@ -98,7 +116,10 @@ def query_command(
                 add_contributions=add_again,
                 on_event=teller,
             )
-    print_answer(answer, form, Console(), progress)
+        answer = with_shares(client, library, federation.manifest, answer, warn)
+        print_answer(answer, form, Console(), progress)
+        # After the answer, so that nobody waits for it: the next question knows what was published and spent.
+        keep_up(client, library, federation.manifest, warn)
 
 
 @follow.command()
@@ -113,7 +134,7 @@ def follow_command(
 ) -> None:
     """Follow a query that was asked before, and open its answer; an opened one is shown again for free."""
     progress = Console(stderr=True)
-    with Client(read_profile(profile)) as client:
+    with Client(read_profile(profile)) as client, open_library(client) as library:
         query_hash = client.find(query_id)
         if proceed:
             client.proceed(query_hash)
@@ -122,6 +143,7 @@ def follow_command(
         with may_leave(teller, progress), progress.status("following") as status:
             teller.show = status.update
             answer = client.follow(query_hash, federation, add_contributions=add_again, on_event=teller)
+        answer = with_shares(client, library, federation.manifest, answer, warner(progress))
     print_answer(answer, form, Console(), progress)
 
 
@@ -131,23 +153,35 @@ def explain_command(
     epsilon: EpsilonOption = None,
     within: WithinOption = None,
     attempts: AttemptsOption = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch manifest and contracts anew.")] = False,
+    purpose: Annotated[str | None, typer.Option(help="Count what each force allows for this purpose too.")] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Fetch manifest and contracts anew, and read the register.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
     profile: ProfileOption = None,
 ) -> None:
     """Show what a question would cost and how exact its answer would be. Tells nobody about it."""
-    with Client(read_profile(profile)) as client:
+    notes = Console(stderr=True)
+    with Client(read_profile(profile)) as client, open_library(client) as library:
         federation = client.federation(cached=not refresh)
-    statement, contract = _read(sql, federation)
-    cost = _cost(statement, contract, federation, epsilon, within, attempts)
+        statement, contract = _read(sql, federation)
+        cost = _cost(statement, contract, federation, epsilon, within, attempts)
+        if refresh:
+            read_register(client, library, federation.manifest, notes)
+        known = offered(library, federation, statement.question, warner(notes))
+        key = client.signer.key_id
+        budgets = budget_facts(library, statement.question, cost, key, purpose, federation.manifest)
     plan = plan_question(statement.question, cost.rho, contract, federation.manifest)
     facts = _facts(plan, cost, contract, federation)
+    if known is not None:
+        facts["published"] = f"{_already(known)}: 'cordon query' shows it at no cost"
     out = Console()
     if form is Format.JSON:
-        out.file.write(json.dumps(facts, indent=2) + "\n")
+        out.file.write(json.dumps(facts | {"budgets": budgets}, indent=2) + "\n")
         return
     for name, value in facts.items():
         out.print(f"{name + ':':<22} {value}", highlight=False, markup=False, soft_wrap=True)
+    print_budgets(budgets, out)
 
 
 @datasets.command()
@@ -193,6 +227,11 @@ def _cost(
     if epsilon is not None:
         return cost_of_epsilon(_number("--epsilon", epsilon), manifest, attempts)
     return cost_of_half_width(_number("--within", within or ""), statement.question, contract, manifest, attempts)
+
+
+def _already(known: Release) -> str:
+    epsilon = known.answer["epsilon"]["charged"]
+    return f"{known.analyst} has published this answer about the same records, asked at epsilon {epsilon:.3g}"
 
 
 def _number(option: str, text: str) -> Fraction:

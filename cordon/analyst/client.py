@@ -5,35 +5,33 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cordon.analyst.answer import Answer, Declining, Participation, make_answer
+from cordon.analyst.answer import Answer, Record, make_answer
 from cordon.analyst.compose import Composed, Cost, compose, plan_question
 from cordon.analyst.federation import Federation, verified_federation
+from cordon.analyst.line import Line
 from cordon.analyst.profile import Profile
+from cordon.analyst.told import failure, lost, participation
 from cordon.analyst.verify import Asked, VerifiedSum, add_again, verify_completed, verify_sum
+from cordon.analyst.vintages import agreed, declared
 from cordon.analyst.workspace import StoredQuery, Workspace
 from cordon.contract import Contract
-from cordon.envelope import Envelope, KeySigner, key_id
-from cordon.errors import CordonError, Malformed, QueryFailed, Unavailable, Untrusted
+from cordon.envelope import KeySigner, Signer, key_id
+from cordon.errors import CordonError, Malformed, Unavailable, Untrusted
 from cordon.identity import Role, verify_certificate
 from cordon.keyfile import read_certificate, read_signing_key
 from cordon.manifest import Manifest
 from cordon.query.model import Query
 from cordon.query.sql import Statement, parse_sql
 from cordon.register.leaf import (
-    AttemptFailed,
-    Decision,
-    EndReason,
-    Outcome,
     QueryEnded,
-    Receipt,
     Rejected,
-    text_commitment,
 )
 from cordon.sealing.bfv import Opener
 from cordon.sealing.check import verify_opened
@@ -42,13 +40,16 @@ from cordon.wire import codec, messages
 from cordon.wire.channel import Channel, Stream
 from cordon.wire.messages import CatalogueReply, CatalogueRequest, Event, QueryName, Submission
 from cordon.wire.services import CATALOGUE, CONTRIBUTIONS, FOLLOW, PROCEED, REJECT, SUBMIT, SUM
-from cordon.wire.signed import open_claimed, open_signed, peek, sign
+from cordon.wire.signed import open_signed, sign
 
 CALL_SECONDS = 30.0
 STREAM_SECONDS = 300.0
 MOST_RECONNECTIONS = 6
 MOST_EVENTS = 200_000
 """Of one query: ten attempts of every force that a federation can have need fewer."""
+
+CHECKED = "signatures, roster, receipts, their place in the register, registered sum, check cells"
+"""What was verified of every answer, in words."""
 
 OnEvent = Callable[[Event], None]
 
@@ -71,6 +72,31 @@ class Client:
         self._certificate = read_certificate(profile.certificate).public_bytes(Encoding.DER)
         self._workspace = Workspace(profile.workspace)
         self._channel = Channel(profile.coordinator, profile.tls.read(), proxy=profile.proxy)
+
+    @property
+    def channel(self) -> Channel:
+        """To the coordinator."""
+        return self._channel
+
+    @property
+    def workspace(self) -> Workspace:
+        """The analyst's folder."""
+        return self._workspace
+
+    @property
+    def signer(self) -> Signer:
+        """The analyst's key."""
+        return self._signer
+
+    @property
+    def certificate(self) -> bytes:
+        """Of that key, DER."""
+        return self._certificate
+
+    @property
+    def governance_keys(self) -> tuple[str, ...]:
+        """What the analyst trusts, in hexadecimal."""
+        return self._profile.governance_keys
 
     def __enter__(self) -> Self:
         """Nothing is dialled before it is needed."""
@@ -135,8 +161,9 @@ class Client:
             purpose=purpose, signer=self._signer, wait_seconds=wait_seconds, now=int(self._clock()),
         )  # fmt: skip
         stored = StoredQuery(
-            composed.query_hash, statement.sql, composed.envelope, composed.opener.secret, composed.seed
-        )
+            composed.query_hash, statement.sql, composed.envelope, composed.opener.secret, composed.seed,
+            declared(federation, contract, question.forces),
+        )  # fmt: skip
         self._workspace.add(stored)
         asked = self._asked(composed, contract, federation.manifest)
         submission = Submission(composed.envelope, self._certificate, composed.public_key, bool(wait_seconds))
@@ -157,19 +184,39 @@ class Client:
             answer: dict[str, Any] = json.loads(known)
             return answer
         stored = self._workspace.query(query_hash)
-        query = open_signed(Query, stored.envelope, {self._signer.key_id: self._own_key()})
-        question = query.question
-        contract, _ = federation.catalogue[question.dataset, question.contract_version]
-        statement = parse_sql(stored.sql, {contract.dataset: contract}, list(federation.manifest.by_id))
-        if statement.question != question:
-            raise Untrusted("the stored statement is not the question that was signed")
-        plan = plan_question(question, query.terms.rho, contract, federation.manifest)
-        asked = Asked(
-            query_hash, query, stored.envelope.payload, self._signer.key_id, contract, federation.manifest, plan
-        )
+        asked, statement = self.recall(query_hash, federation)
+        # A force that has loaded other records since may have answered with either.
+        now = declared(federation, asked.contract, asked.query.question.forces)
+        stored = replace(stored, vintages=agreed(stored.vintages, now))
         name = QueryName(query_hash)
         events = self._events(lambda: self._channel.stream(FOLLOW, name), query_hash, on_event)
         return self._conclude(asked, statement, stored, events, add_contributions=add_contributions)
+
+    def recall(self, query_hash: Digest, federation: Federation) -> tuple[Asked, Statement]:
+        """What an own query asked, as it was signed.
+
+        Raises:
+            Refused: it was not asked from this workspace.
+            Untrusted: another analyst's key signed it, or its statement is not what was signed.
+        """
+        sql, envelope = self._workspace.signed(query_hash)
+        query = open_signed(Query, envelope, {self._signer.key_id: self._own_key()})
+        question = query.question
+        contract, _ = federation.catalogue[question.dataset, question.contract_version]
+        statement = parse_sql(sql, {contract.dataset: contract}, list(federation.manifest.by_id))
+        if statement.question != question:
+            raise Untrusted("the stored statement is not the question that was signed")
+        plan = plan_question(question, query.terms.rho, contract, federation.manifest)
+        manifest, payload = federation.manifest, envelope.payload
+        return Asked(query_hash, query, payload, self._signer.key_id, contract, manifest, plan), statement
+
+    def told(self, query_hash: Digest) -> list[Event]:
+        """Everything that the coordinator tells of an own query that is over."""
+        return self._events(lambda: self._channel.stream(FOLLOW, QueryName(query_hash)), query_hash, lambda _: None)
+
+    def line(self, manifest: Manifest) -> Line:
+        """The checkpoints of the federation's register that were accepted here."""
+        return Line(self._workspace.path, manifest)
 
     def proceed(self, query_hash: Digest) -> None:
         """Tell the coordinator to go on without forces where a person still decides."""
@@ -213,13 +260,13 @@ class Client:
             ended = open_signed(QueryEnded, last.ended, asked.manifest.coordinator_keyring)
             if ended.query_hash != asked.query_hash:
                 raise Untrusted("the coordinator says that another query has ended")
-            failure = _failure(asked, events, ended)
+            why = failure(asked, events, ended)
             self._workspace.close(asked.query_hash, None)
-            raise failure
+            raise why
         verified = verify_completed(asked, events)
+        standing = self.line(asked.manifest).show(self._channel, verified.leaves)
         opened = self._open(asked, verified, stored, add_contributions=add_contributions)
-        lost = _lost(asked, events)
-        checked = "signatures, roster, receipts, registered sum, check cells"
+        answering = {force: vintage for force, vintage in stored.vintages.items() if force in verified.forces}
         answer: Answer = make_answer(
             opened,
             statement,
@@ -229,8 +276,9 @@ class Client:
             participation(asked, events, verified.forces),
             query_id=asked.query_hash.hex(),
             rho=asked.query.terms.rho,
-            attempts_charged=1 + len(lost),
-            checked=checked + (", contributions added again" if add_contributions else ""),
+            attempts_charged=1 + len(lost(asked, events)),
+            record=Record(verified.attempt, standing.indices[-1], standing.checkpoint, verified.receipts, answering),
+            checked=CHECKED + (", contributions added again" if add_contributions else ""),
         )
         self._workspace.close(asked.query_hash, answer.as_dict())
         return answer.as_dict()
@@ -245,7 +293,7 @@ class Client:
         verify_sum(verified, chunks, asked.plan)
         if add_contributions:
             add_again(verified, self._channel.stream(CONTRIBUTIONS, name, timeout=STREAM_SECONDS), asked.plan)
-        # Step 8: written down before anything is decrypted: this key opens this sum and no other.
+        # Step 9: written down before anything is decrypted: this key opens this sum and no other.
         self._workspace.record_opening(asked.query_hash, verified.sum_hash)
         try:
             slots = Opener(asked.plan.parameters, stored.secret).open(chunks)
@@ -261,7 +309,7 @@ class Client:
             raise self._rejected(asked, verified, error) from None
 
     def _rejected(self, asked: Asked, verified: VerifiedSum, error: CordonError) -> Untrusted:
-        # Step 9: final. Nothing that was decrypted is kept, and nobody learns more than that it failed.
+        # Step 10: final. Nothing that was decrypted is kept, and nobody learns more than that it failed.
         self._workspace.close(asked.query_hash, None)
         rejected = sign(Rejected(asked.query_hash, verified.attempt, verified.sum_hash), self._signer)
         try:
@@ -293,80 +341,3 @@ class Client:
         return Asked(
             composed.query_hash, composed.query, payload, self._signer.key_id, contract, manifest, composed.plan
         )
-
-
-def participation(asked: Asked, events: list[Event], answered: tuple[str, ...]) -> Participation:
-    """Who is in an answer and who is not, from signed decisions and failures."""
-    declined: dict[str, Declining] = {}
-    for event in events:
-        if isinstance(event, messages.Decided):
-            decision = verified_decision(event.decision, asked)
-            text = event.text.text if event.text is not None else ""
-            if event.text is None or text_commitment(event.text.salt, text) != decision.text_commitment:
-                text = ""
-            if decision.outcome is Outcome.ADMITTED:
-                declined.pop(decision.force, None)
-            elif decision.outcome is Outcome.AWAITING_APPROVAL:
-                declined[decision.force] = Declining(decision.force, "awaiting approval", text)
-            else:
-                declined[decision.force] = Declining(decision.force, decision.code.words, text)
-    lost = {force for failed in _lost(asked, events) for force in failed.missing}
-    out = {force: said for force, said in declined.items() if force not in answered}
-    silent = set(asked.query.question.forces) - set(answered) - set(out) - lost
-    return Participation(
-        answered,
-        tuple(out[force] for force in sorted(out)),
-        tuple(sorted(silent)),
-        tuple(sorted(lost - set(answered))),
-    )
-
-
-def verified_decision(envelope: Envelope, asked: Asked) -> Decision:
-    """A decision that its force has signed about this query.
-
-    Raises:
-        Untrusted: it is not signed by a member, or about another query.
-    """
-    decision = open_claimed(Decision, envelope, lambda claimed: asked.manifest.keyring(claimed.force))
-    if decision.query_hash != asked.query_hash:
-        raise Untrusted(f"a decision of {decision.force} is about another query")
-    return decision
-
-
-def _lost(asked: Asked, events: list[Event]) -> list[AttemptFailed]:
-    keys = asked.manifest.coordinator_keyring
-    failed = [
-        open_signed(AttemptFailed, event.attempt_failed, keys)
-        for event in events
-        if isinstance(event, messages.AttemptLost)
-    ]
-    return [item for item in failed if item.query_hash == asked.query_hash]
-
-
-_REASONS = {
-    EndReason.TOO_FEW_FORCES: "too few forces took part",
-    EndReason.ATTEMPTS_USED_UP: "a force was lost in every attempt that was signed for",
-    EndReason.QUERY_EXPIRED: "the query expired",
-    EndReason.MANIFEST_CHANGED: "the federation's manifest has changed, and the query no longer fits it",
-}
-
-
-def _failure(asked: Asked, events: list[Event], ended: QueryEnded) -> QueryFailed:
-    people = participation(asked, events, ())
-    groups: dict[tuple[str, str], int] = {}
-    for declining in people.declined:
-        groups[declining.code, declining.text] = groups.get((declining.code, declining.text), 0) + 1
-    parts = [
-        f"{count} declined, {code}: {text}" if text else f"{count} declined, {code}"
-        for (code, text), count in sorted(groups.items(), key=lambda item: -item[1])
-    ]
-    contributed = {peek(Receipt, event.receipt).force for event in events if isinstance(event, messages.Contributed)}
-    silent = set(people.silent) - contributed
-    if silent:
-        parts.append(f"{len(silent)} did not take part")
-    if people.lost:
-        parts.append(f"lost: {', '.join(people.lost)}")
-    charged = _lost(asked, events)
-    cost = f"{len(charged)} failed attempts were charged" if charged else "nothing was charged"
-    asked_of = len(asked.query.question.forces)
-    return QueryFailed(f"{_REASONS[ended.reason]} ({asked_of} asked; {'; '.join(parts) or 'no reasons given'}); {cost}")

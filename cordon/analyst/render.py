@@ -11,6 +11,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from cordon.analyst.budgets import share_line
 
 MOST_NAMES = 60
 
@@ -44,11 +47,12 @@ def print_answer(answer: dict[str, Any], form: Format, out: Console, notes: Cons
 def _print_table(answer: dict[str, Any], out: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in answer["columns"]:
-        table.add_column(column["name"], justify="right" if column["measure"] else "left", no_wrap=True)
+        table.add_column(Text(column["name"]), justify="right" if column["measure"] else "left", no_wrap=True)
         if column["measure"]:
             table.add_column("95 % interval", justify="right", no_wrap=True)
     for row in answer["rows"]:
-        table.add_row(*_table_cells(answer["columns"], row))
+        # Not strings: what somebody else has published must not be read as markup.
+        table.add_row(*map(Text, _table_cells(answer["columns"], row)))
     out.print(table, highlight=False)
 
 
@@ -95,6 +99,18 @@ def _print_notes(answer: dict[str, Any], out: Console) -> None:
     lines = [f"protected: {answer['protected_unit']}"]
     if answer["caveat"]:
         lines.append(f"           {answer['caveat']}")
+    lines += _people_lines(answer)
+    lines += _cost_lines(answer)
+    if any(v["high"] - v["low"] > abs(v["estimate"]) for row in answer["rows"] for v in row["values"]):
+        lines.append("'?' marks estimates that are narrower than their own interval: too noisy to read")
+    lines.append(f"checked: {answer['checked']}")
+    lines.append(f"query {answer['query'][:16]}")
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
+
+
+def _people_lines(answer: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
     answered = answer["answered"]
     lines.append(f"answered ({len(answered)}): {_names(answered)}")
     by_code: dict[str, list[dict[str, str]]] = {}
@@ -109,13 +125,7 @@ def _print_notes(answer: dict[str, Any], out: Console) -> None:
         lines.append(f"did not answer ({len(answer['did_not_answer'])}): {_names(answer['did_not_answer'])}")
     if answer["lost"]:
         lines.append(f"lost on the way ({len(answer['lost'])}): {_names(answer['lost'])}")
-    lines += _cost_lines(answer)
-    if any(v["high"] - v["low"] > abs(v["estimate"]) for row in answer["rows"] for v in row["values"]):
-        lines.append("'?' marks estimates that are narrower than their own interval: too noisy to read")
-    lines.append(f"checked: {answer['checked']}")
-    lines.append(f"query {answer['query'][:16]}")
-    for line in lines:
-        out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
+    return lines
 
 
 def _cost_lines(answer: dict[str, Any]) -> list[str]:
@@ -127,10 +137,15 @@ def _cost_lines(answer: dict[str, Any]) -> list[str]:
         f"{cost['against_tolerated_colluders']:.3g} against colluding forces, "
         f"{cost['against_all_others']:.3g} if every other party colludes"
     )
-    return [
+    lines = [
         f"cost: epsilon {cost['charged']:.3g} (rho {answer['rho']} an attempt{over})",
         f"one attempt gives {levels}",
+        share_line(answer.get("budget")),
     ]
+    if "published" in answer:
+        published = answer["published"]
+        lines.append(f"published by {published['by']}, in leaf {published['leaf']} of the register")
+    return [line for line in lines if line]
 
 
 def _names(forces: list[str]) -> str:

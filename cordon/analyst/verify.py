@@ -45,8 +45,10 @@ class VerifiedSum:
     forces: tuple[str, ...]
     transcript: Digest
     sum_hash: Digest
-    ciphertext_hashes: tuple[Digest, ...]
-    """Of each force's contribution, in the roster's order."""
+    receipts: tuple[Receipt, ...]
+    """Of each force, in the roster's order."""
+    leaves: tuple[tuple[str, Envelope], ...]
+    """What must stand in the register, with its name in words; the registered sum is the last."""
 
 
 def verify_completed(asked: Asked, events: Sequence[Event]) -> VerifiedSum:
@@ -58,7 +60,8 @@ def verify_completed(asked: Asked, events: Sequence[Event]) -> VerifiedSum:
     """
     keys = asked.manifest.coordinator_keyring
     # Step 1: the coordinator has signed which sum is whole.
-    completed = open_signed(Completed, _last(events, SumReady).completed, keys)
+    registered = _last(events, SumReady).completed
+    completed = open_signed(Completed, registered, keys)
     if completed.query_hash != asked.query_hash or not 1 <= completed.attempt <= asked.query.terms.attempts:
         raise Untrusted("the coordinator completed another query than was asked")
     # Step 2: the roster of that attempt, with every force's own signature.
@@ -86,9 +89,9 @@ def verify_completed(asked: Asked, events: Sequence[Event]) -> VerifiedSum:
     # Step 5: those are the receipts that the registered sum is made of.
     if completed.receipt_hashes != tuple(payload_hash(receipts[force]) for force in forces):
         raise Untrusted("the registered sum is made of other receipts than those that were shown")
-    return VerifiedSum(
-        completed.attempt, forces, transcript, completed.sum_hash, tuple(r.ciphertext_hash for r in ordered)
-    )
+    shown = [(f"the receipt of {force}", receipts[force]) for force in forces]
+    leaves = (("the roster", known.fixed), *shown, ("the registered sum", registered))
+    return VerifiedSum(completed.attempt, forces, transcript, completed.sum_hash, tuple(ordered), leaves)
 
 
 def verify_sum(verified: VerifiedSum, chunks: Sequence[bytes], plan: Plan) -> None:
@@ -97,7 +100,7 @@ def verify_sum(verified: VerifiedSum, chunks: Sequence[bytes], plan: Plan) -> No
     Raises:
         Untrusted: they are not.
     """
-    # Step 6.
+    # Step 7.
     if len(chunks) != plan.ciphertexts or chunks_digest(chunks) != verified.sum_hash:
         raise Untrusted("the sum is not the one in the register")
 
@@ -109,12 +112,12 @@ def add_again(verified: VerifiedSum, parts: Iterable[ContributionHead | bytes], 
         Untrusted: the coordinator's sum is not the sum of the contributions that have receipts.
         Malformed: a contribution is not what its head says.
     """
-    # Step 7.
+    # Step 8.
     parameters = plan.parameters
     totals = [unpack(_zero(plan), parameters, parameters.moduli) for _ in range(plan.ciphertexts)]
     seen = 0
     for _, chunks in _contributions(parts, plan.ciphertexts):
-        if seen >= len(verified.forces) or chunks_digest(chunks) != verified.ciphertext_hashes[seen]:
+        if seen >= len(verified.forces) or chunks_digest(chunks) != verified.receipts[seen].ciphertext_hash:
             raise Untrusted("a kept contribution is not the one that its receipt names: the coordinator changed it")
         read = [unpack(chunk, parameters, parameters.moduli) for chunk in chunks]
         totals = [add(total, more, parameters) for total, more in zip(totals, read, strict=True)]

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cordon.analyst.vintages import Vintages
 from cordon.envelope import Envelope, from_json, to_json
 from cordon.errors import Malformed, Misconfigured, Refused, Untrusted
 from cordon.keyfile import OWNER_ONLY, sync_folder, write_new
 from cordon.units import Digest
 
-_QUERY, _SQL, _SECRET, _SEED, _OPENING, _ANSWER = (
-    "query.json", "statement.sql", "secret.key", "check.seed", "opening", "answer.json",
+_QUERY, _SQL, _SECRET, _SEED, _VINTAGES, _OPENING, _ANSWER, _PUBLISHED = (
+    "query.json", "statement.sql", "secret.key", "check.seed", "vintages.json", "opening", "answer.json",
+    "published.json",
 )  # fmt: skip
 _CATALOGUE, _MANIFEST = "catalogue", "manifest"
+_QUERY_FOLDER = "[0-9a-f]" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class StoredQuery:
     envelope: Envelope
     secret: bytes
     seed: bytes
+    vintages: Vintages = field(default_factory=dict)
+    """What the forces asked declared when it was asked."""
 
 
 class Workspace:
@@ -50,6 +56,11 @@ class Workspace:
             raise Misconfigured(f"the workspace {path} is open to others", hint=f"chmod 700 {path}")
         self._path = path
 
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
     def add(self, query: StoredQuery) -> None:
         """Store a new query before it is submitted."""
         folder = self._path / query.query_hash.hex()
@@ -60,6 +71,7 @@ class Workspace:
             (_SQL, query.sql.encode()),
             (_SECRET, query.secret),
             (_SEED, query.seed),
+            (_VINTAGES, json.dumps(query.vintages).encode()),
         ):
             write_new(folder / name, content, mode=OWNER_ONLY)
 
@@ -69,7 +81,7 @@ class Workspace:
         Raises:
             Refused: none does, or more than one.
         """
-        found = [path.name for path in self._path.iterdir() if path.is_dir() and path.name.startswith(prefix.lower())]
+        found = [path.name for path in self._path.glob(f"{_QUERY_FOLDER}/") if path.name.startswith(prefix.lower())]
         if len(found) != 1:
             what = "no query" if not found else f"{len(found)} queries"
             raise Refused(f"{what} in {self._path} begins with {prefix!r}", hint="give more of the query's id")
@@ -82,20 +94,39 @@ class Workspace:
             Refused: its key was erased: it was opened, or its check failed.
         """
         folder = self._path / query_hash.hex()
+        sql, envelope = self.signed(query_hash)
         try:
-            return StoredQuery(
-                query_hash,
-                (folder / _SQL).read_text(encoding="utf-8"),
-                from_json((folder / _QUERY).read_text(encoding="utf-8")),
-                (folder / _SECRET).read_bytes(),
-                (folder / _SEED).read_bytes(),
-            )
+            secret, seed = (folder / _SECRET).read_bytes(), (folder / _SEED).read_bytes()
         except FileNotFoundError:
             raise Refused(
                 f"the key of query {query_hash.hex()[:12]} is not here any more: it was opened, or failed its check"
             ) from None
+        return StoredQuery(query_hash, sql, envelope, secret, seed, self._vintages(folder))
+
+    def signed(self, query_hash: Digest) -> tuple[str, Envelope]:
+        """Statement and signed query of a query that was asked from here.
+
+        Raises:
+            Refused: it was not.
+            Misconfigured: its files are damaged.
+        """
+        folder = self._path / query_hash.hex()
+        try:
+            text = (folder / _QUERY).read_text(encoding="utf-8")
+            return (folder / _SQL).read_text(encoding="utf-8"), from_json(text)
+        except FileNotFoundError:
+            raise Refused(f"the query {query_hash.hex()[:12]} was not asked from here") from None
         except Malformed as error:
             raise Misconfigured(f"{folder}: {error}") from None
+
+    @staticmethod
+    def _vintages(folder: Path) -> Vintages:
+        path = folder / _VINTAGES
+        try:
+            found: Vintages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError:
+            raise Misconfigured(f"{path} is damaged", hint="remove it: the answer then names no vintages") from None
+        return found
 
     def answer(self, query_hash: Digest) -> str | None:
         """The answer that was opened before, as JSON; reading it again costs nothing."""
@@ -105,6 +136,25 @@ class Workspace:
         # A crash may have come between keeping the answer and erasing what opened it.
         self._erase(path.parent)
         return path.read_text(encoding="utf-8")
+
+    def opened(self, query_hash: Digest) -> Digest | None:
+        """Hash of the sum that this query's key has opened."""
+        path = self._path / query_hash.hex() / _OPENING
+        return Digest(bytes.fromhex(path.read_text(encoding="ascii"))) if path.is_file() else None
+
+    def publication(self, query_hash: Digest, made: Callable[[], Envelope]) -> Envelope:
+        """The signed answer that is published: made once, so that publishing again says the same.
+
+        Raises:
+            Misconfigured: the one that was made before is damaged.
+        """
+        path = self._path / query_hash.hex() / _PUBLISHED
+        if not path.is_file():
+            write_new(path, to_json(made()).encode(), mode=OWNER_ONLY)
+        try:
+            return from_json(path.read_text(encoding="utf-8"))
+        except Malformed as error:
+            raise Misconfigured(f"{path}: {error}") from None
 
     def record_opening(self, query_hash: Digest, sum_hash: Digest) -> None:
         """Write down, durably, the one sum that this query's key opens.

@@ -365,7 +365,9 @@ def test_a_second_sum_is_not_opened_with_the_same_key_after_a_crash(members, mon
             last.query_hash, last.attempt, last.transcript_hash,
             ciphertext.chunks_digest([other_sum]), last.receipt_hashes,
         )  # fmt: skip
-        return [*events[:-1], messages.SumReady(sign(other, key))]
+        leaf = sign(other, key)
+        members.run(members.store.write(lambda: members.store.register.append(leaf)))
+        return [*events[:-1], messages.SumReady(leaf)]
 
     chunk = members.store.ciphertexts(query.query_hash, 1, "")[0]
     polynomials = ciphertext.unpack(chunk, SMALL, SMALL.moduli)

@@ -15,7 +15,7 @@ from examples import PERSON_CONTRACT, person_contract, row_contract
 from rich.console import Console
 
 from cordon.accounting import MARGIN
-from cordon.analyst.answer import Declining, Participation, costs, estimate, make_answer
+from cordon.analyst.answer import Declining, Participation, Record, costs, estimate, make_answer
 from cordon.analyst.compose import (
     INTERVAL_95,
     _half_width,
@@ -30,6 +30,7 @@ from cordon.envelope import QUERY, KeySigner, seal
 from cordon.errors import Misconfigured, QuestionRefused, Refused, Untrusted
 from cordon.manifest import read_manifest
 from cordon.query.sql import parse_sql
+from cordon.register.leaf import Checkpoint, Receipt
 from cordon.units import Digest, Rho
 from demo.layout import Design, lay_out
 
@@ -47,6 +48,22 @@ def manifest(tmp_path_factory):
     return read_manifest(layout.root / "manifest.json", layout.governance_keys)[0]
 
 
+def record(forces, rho):
+    """What stands in the register of an answer by these forces."""
+    none = Digest(bytes(32))
+    receipts = tuple(
+        Receipt(
+            force=force, query_hash=none, attempt=1, transcript_hash=none, analyst_key_id=none, purpose="research",
+            domain="event_records", period=2026, rho=rho, period_sum=rho, lifetime_sum=rho * 2, number=7,
+            previous=none, ciphertext_hash=none, plan=none, checkpoint=Checkpoint(),
+        )
+        for force in forces
+    )  # fmt: skip
+    vintage = {"contract": "cd" * 32, "as_at": "2020-04-01", "first_month": "2019-04", "last_month": "2020-03"}
+    vintages = {force: {**vintage, "load_id": "ef" * 16} for force in forces}
+    return Record(1, 41, Checkpoint(42, none), receipts, vintages)
+
+
 def answered(sql, opened, manifest, *, participation=ALL, rho=RHO, attempts=1, contracts=CONTRACTS):
     """An answer whose opened cells are whole units, by the cell's index."""
     statement = parse_sql(sql, contracts, FORCES)
@@ -55,7 +72,8 @@ def answered(sql, opened, manifest, *, participation=ALL, rho=RHO, attempts=1, c
     vector = [opened[at] * block.scale for block in plan.blocks for at in range(block.start, block.start + block.cells)]
     return make_answer(
         vector, statement, plan, contract, manifest, participation,
-        query_id="ab" * 32, rho=rho, attempts_charged=attempts, checked="everything",
+        query_id="ab" * 32, rho=rho, attempts_charged=attempts, record=record(participation.answered, rho),
+        checked="everything",
     )  # fmt: skip
 
 
@@ -338,7 +356,9 @@ def test_a_crash_before_erasing_is_made_up_for(workspace):
     (folder / "answer.json").write_text("{}")
     (folder / ".secret.key.123").write_bytes(b"secret")
     assert workspace.answer(QUERY_HASH) == "{}"
-    assert {path.name for path in folder.iterdir()} == {"answer.json", "query.json", "statement.sql"}
+    assert {path.name for path in folder.iterdir()} == {
+        "answer.json", "query.json", "statement.sql", "vintages.json",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("prefix", ["0b", "0", ""])
