@@ -82,7 +82,7 @@ class Judge:
         stated = self._stated(charge, submitted_at)
         if stated is None:
             what = f"{name} is charged to {charge.domain!r}, for which no budget statement stands in the register"
-            return self._unless_fresh(submitted_at, charge.leaf, what, Check.BUDGETS)
+            return self._unless_fresh(max(submitted_at, self._time_at(charge.leaf)), charge.leaf, what, Check.BUDGETS)
         *limits, failed_limit = stated
         sums = self._sums(charge, analyst, purpose)
         for words, value, limit in zip(_WORDS, sums, limits, strict=True):
@@ -128,7 +128,7 @@ class Judge:
                 continue
             leaf, follower, submitted_at = self._sql.execute(_FOLLOWER, (force, number)).fetchone()
             what = f"receipts of {force} are missing: {_span(number, follower)} before the one in this leaf"
-            yield self._unless_fresh(submitted_at, leaf, what, Check.RECEIPTS)
+            yield self._unless_fresh(max(submitted_at, self._time_at(leaf)), leaf, what, Check.RECEIPTS)
 
     def _statement_gaps(self) -> Iterator[Discrepancy | Pending]:
         for force, state in self._sql.execute("SELECT force, state FROM chains ORDER BY force").fetchall():
