@@ -18,7 +18,7 @@ from cordon.reading.lives import find_lives
 from cordon.reading.mirror import FILE, Mirror, extended
 from cordon.reading.read import Options, Reader
 from cordon.reading.static import folder_source, opened_path, url_source
-from cordon.register.leaf import DeclineCode, Outcome, Receipt
+from cordon.register.leaf import Checkpoint, DeclineCode, Outcome, Receipt
 from cordon.register.merkle import Frontier, leaf_hash
 from cordon.register.spending import Spending
 from cordon.wire.codec import decode_envelope, encode_envelope
@@ -372,6 +372,21 @@ def test_whole_blocks_give_the_same_tree(before, more):
     start = Frontier().extended(map(leaf_hash, leaves[:before]))
 
     assert extended(start, leaves[before:]) == Frontier().extended(map(leaf_hash, leaves))
+
+
+def test_every_earlier_root_can_be_computed():
+    """Whatever pages leaves came in, and after unverified ones were dropped, each size has the root of its leaves."""
+    leaves = [bytes([at % 251, at // 251]) for at in range(1100)]
+    with Mirror(None) as mirror:
+        mirror.append(leaves[:300])
+        mirror.accept(Checkpoint(300, mirror.fetched.root), 1, b"note")
+        mirror.append([b"not the register's"] * 700)
+        mirror.forget_unverified()
+        for start in range(300, 1100, 170):
+            mirror.append(leaves[start : start + 170])
+
+        for size in (0, 1, 255, 256, 257, 299, 300, 301, 511, 512, 513, 1024, 1099, 1100):
+            assert mirror.root_at(size) == Frontier().extended(map(leaf_hash, leaves[:size])).root
 
 
 def test_openings_lie_where_tiles_would():
