@@ -29,6 +29,7 @@ SIGNATURES = 2000
 def audited(queries: int, forces: int) -> dict[str, list[tuple[str, str, str]]]:
     """Rows of the table about auditing."""
     register = _registers().Register(tuple(f"force-{at:02d}" for at in range(forces)))
+    register.gossip = True
     for _ in range(queries):
         register.round(decisions=False)
     cores = os.cpu_count() or 1
@@ -44,6 +45,7 @@ def audited(queries: int, forces: int) -> dict[str, list[tuple[str, str, str]]]:
         further = _seconds(register, folder, "every", cores)
     with tempfile.TemporaryDirectory(prefix="cordon-bench-") as name:
         deciding = _registers().Register(register.forces)
+        deciding.gossip = True
         for _ in range(max(1, queries // 4)):
             deciding.round()
         deciding.write(Path(name) / "published")

@@ -24,7 +24,7 @@ from coordinator.admission import (
     restored,
 )
 from coordinator.combine import RunningSum
-from coordinator.presence import Presence
+from coordinator.presence import Presence, TaskName
 from coordinator.record import Live, Recorder
 from coordinator.rounds import Phase, Round
 from coordinator.store import Store, StoredQuery
@@ -52,6 +52,10 @@ from cordon.wire.signed import open_signed, peek, sign
 
 MOST_QUERIES_AN_HOUR = 2000
 """Of one analyst, whatever becomes of them: each leaves leaves and rows for ever."""
+
+
+MOST_CLOSED = 200
+"""Queries that a force which was not connected is told the end of."""
 
 
 class Queries:
@@ -86,6 +90,7 @@ class Queries:
         self._changed: dict[Digest, asyncio.Event] = {}
         self._stopping = False
         self._writing: set[asyncio.Task[None]] = set()
+        self._closed: list[tuple[TaskName, tuple[str, ...], Encoded]] = []
         self._live: dict[Digest, Live] = {}
         self._misfits: list[StoredQuery] = []
         for stored in store.open_queries():
@@ -215,6 +220,9 @@ class Queries:
                 )
         for live in self._live.values():
             self._offer(live, force)
+        for name, forces, closed in self._closed:
+            if force in forces:
+                self._presence.offer(force, name, closed)
 
     async def follow(self, query_hash: Digest) -> AsyncIterator[messages.Event]:
         """A query's events from the first to the last, as they become durable."""
@@ -407,8 +415,11 @@ class Queries:
         if live.shown.phase in (Phase.COMPLETED, Phase.ENDED):
             del self._live[query_hash]
             closed = Encoded(codec.encode(messages.Closed(query_hash, self._failures(query_hash)), Task))
+            name = (query_hash, 0, int(live.shown.phase))
+            # Whoever is not connected just now is told when it comes back.
+            self._closed = [*self._closed[-MOST_CLOSED:], (name, live.known.rules.forces, closed)]
             for force in live.known.rules.forces:
-                self._presence.offer(force, (query_hash, 0, live.shown.phase), closed)
+                self._presence.offer(force, name, closed)
 
     def _offer(self, live: Live, force: str) -> None:
         phase = rounds.owed(live.known.rules, live.shown, force)

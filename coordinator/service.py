@@ -64,7 +64,7 @@ class Coordinator:
         self._clock = clock
         self._reading = Reading(store, Notary(store.register, self._manifest, signer, clock), self._manifest, clock)
         self._closing = Closing(store, queries, self._manifest)
-        self.vouching = Vouching(presence, self._manifest)
+        self.vouching = Vouching(presence, self._manifest, clock)
         self._receiving: set[tuple[str, Digest, int]] = set()
 
     @property

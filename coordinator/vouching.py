@@ -6,6 +6,7 @@ coordinator only carries them: it can withhold them, and cannot make one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from coordinator.presence import Presence
@@ -21,6 +22,9 @@ BATCH_SECONDS = 0.5
 """Challenges that arrive within it are vouched for together: forces often start together."""
 
 
+AGAIN_SECONDS = 5.0
+"""After which a force that has not vouched is asked again."""
+
 _SPARE = 2
 """Vouches beyond those that are needed, in case one of them lies on another line."""
 
@@ -30,6 +34,7 @@ class _Waiting:
     """A force that has not been vouched for by enough others."""
 
     challenge: bytes
+    asked_at: float
     asked: set[str] = field(default_factory=set)
     vouched: set[str] = field(default_factory=set)
 
@@ -37,15 +42,20 @@ class _Waiting:
 class Vouching:
     """Challenges of connected forces, and the Vouches on their way."""
 
-    def __init__(self, presence: Presence, manifest: Manifest) -> None:
-        """Nobody has connected yet."""
+    def __init__(self, presence: Presence, manifest: Manifest, clock: Callable[[], float]) -> None:
+        """Nobody has connected yet.
+
+        Args:
+            clock: seconds, of any epoch.
+        """
+        self._clock = clock
         self._presence = presence
         self._manifest = manifest
         self._waiting: dict[str, _Waiting] = {}
 
     def joined(self, force: str, challenge: bytes) -> None:
         """A force has connected; its newest challenge counts."""
-        self._waiting[force] = _Waiting(challenge)
+        self._waiting[force] = _Waiting(challenge, self._clock())
 
     def left(self, force: str) -> None:
         """A force's connection is gone: what it was asked will not be answered."""
@@ -55,6 +65,10 @@ class Vouching:
 
     def ask(self) -> None:
         """Ask every connected force for what it has not been asked yet, as soon as enough are connected."""
+        for waiting in self._waiting.values():
+            if abs(self._clock() - waiting.asked_at) >= AGAIN_SECONDS:
+                # Whoever was asked and could not vouch then is asked again.
+                waiting.asked, waiting.asked_at = set(waiting.vouched), self._clock()
         connected = self._presence.forces
         if len(connected) <= self._manifest.vouches_needed:
             return

@@ -53,6 +53,9 @@ MOST_CALL_TRIES = 3
 LONGEST_BACKOFF_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 5.0
 LINK_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+"""How long a closed ledger waits for Vouches on one connection."""
+
 MOST_HELD = 2000
 """Tasks that wait for the ledger to open."""
 
@@ -109,6 +112,7 @@ class Node:
         self._tasks = Tasks(tools, snapshots)
         self._holding = threading.Lock()
         self._stopping = threading.Event()
+        self._connected_at = time.monotonic()
         self._stream: Stream | None = None
         self._channel: Channel | None = None
 
@@ -138,6 +142,7 @@ class Node:
         served = False
         self._channel = channel = Channel(self._config.coordinator, self._credentials, proxy=self._config.proxy)
         try:
+            self._connected_at = time.monotonic()
             self._stream = channel.stream(WATCH, self._hello())
             if self._stopping.is_set():
                 return served
@@ -290,15 +295,22 @@ class Node:
             if channel is None or self._stream is None:
                 continue
             try:
-                self._link.open_alone(channel)
-                self._let_go()
                 self._link.keep(channel)
+                self._let_go()
+                self._ask_anew()
                 if self._link.is_open:
                     self._take_approvals()
             except CordonError as error:
                 self._log.warning("the register could not be asked", reason=str(error))
             except sqlite3.Error as error:
                 self._log.error("the ledger could not be written; it is tried again", reason=type(error).__name__)
+
+    def _ask_anew(self) -> None:
+        if not self._link.is_open and time.monotonic() - self._connected_at > PATIENCE_SECONDS:
+            # Vouches may have been lost on the way: a new Hello asks for them with a new challenge.
+            self._log.info("the ledger is still closed: too few other forces have vouched; connecting anew")
+            self._connected_at = time.monotonic()
+            self._break_stream()
 
     def _show_pause(self) -> None:
         paused = is_paused(self._config.pause_file)

@@ -34,6 +34,9 @@ AGREED_SECONDS = 3600
 """How far clock and register may lie apart for a new budget period to begin."""
 
 CALL_SECONDS = 20.0
+RETRY_SECONDS = 10
+"""Between two tries to open a ledger with the same Vouches."""
+
 PATIENCE_SECONDS = 3
 """How long a receipt may be on its way with its contribution before it is deposited by itself."""
 
@@ -75,6 +78,7 @@ class RegisterLink:
         self._lock = threading.RLock()
         self._challenge = b""
         self._vouches: dict[str, Checkpoint] = {}
+        self._tried_at = -RETRY_SECONDS
         self._forked = ""
         self._opened = threading.Event()
         ledger.begin_register(manifest.origin, _replaced(manifest))
@@ -125,6 +129,7 @@ class RegisterLink:
             CordonError: the coordinator cannot be reached, or shows another register.
         """
         now, timing = self._clock(), self._manifest.timing
+        self._try_again(channel, now)
         waiting = self._ledger.unproven()
         for item in waiting:
             if now - item.at >= PATIENCE_SECONDS or item.table == "statement":
@@ -171,10 +176,12 @@ class RegisterLink:
             if not self.is_open and len(self._vouches) >= self._manifest.vouches_needed:
                 self._open(channel)
 
-    def open_alone(self, channel: Caller) -> None:
-        """Open where the federation has no other force that could vouch."""
-        if self._manifest.vouches_needed == 0:
-            self.vouched(channel, Vouched(()))
+    def _try_again(self, channel: Caller, now: int) -> None:
+        """Open with the Vouches that are here, where that failed before, or where nobody else could vouch."""
+        with self._lock:
+            enough = len(self._vouches) >= self._manifest.vouches_needed
+            if not self.is_open and enough and not 0 <= now - self._tried_at < RETRY_SECONDS:
+                self._open(channel)
 
     # Opening
 
@@ -188,6 +195,7 @@ class RegisterLink:
             self._vouches[vouch.force] = vouch.checkpoint
 
     def _open(self, channel: Caller) -> None:
+        self._tried_at = self._clock()
         for item in self._ledger.unproven():
             channel.call(DEPOSIT, item.envelope, timeout=CALL_SECONDS)
         signed, proof = self._newest(channel, ())

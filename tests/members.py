@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -65,7 +66,7 @@ from node.ledgerfile import create_ledger
 from node.load import load
 from node.mapping import Mapping
 from node.policy import Policy
-from node.service import open_snapshots, state_budgets
+from node.service import PATIENCE_SECONDS, open_snapshots, state_budgets
 from node.standing import RegisterLink
 from node.tasks import Tasks, Tools
 
@@ -144,6 +145,7 @@ class Members:
         """May change what a party is answered: (who asked, what, the coordinator's reply)."""
         self.on_contribution: Callable[[str, Contribution], Contribution | None] = lambda _force, made: made
         self.connections: dict[str, Connection] = {}
+        self.connected_at: dict[str, float] = {}
         self.members = {force: self.start_node(force) for force in forces}
         self.start_coordinator()
 
@@ -213,6 +215,7 @@ class Members:
 
     def connect(self, force: str) -> None:
         """A node dials out: it is offered every task that waits for it."""
+        self.connected_at[force] = self.now
         challenge = self.members[force].link.challenge()
         self.connections[force] = self.presence.join(force, self._hello(force, challenge))
         self.coordinator.vouching.joined(force, challenge)
@@ -237,7 +240,8 @@ class Members:
         # All of them have accepted the same checkpoint, unless a test sees to it.
         for force in self.connections:
             if self.members[force].link.is_open:
-                self.members[force].link.refresh(self.channel(force))
+                with suppress(CordonError):
+                    self.members[force].link.refresh(self.channel(force))
 
     def _pass_vouches(self, force: str) -> bool:
         queue, moved = self.connections[force].queue, False
@@ -346,6 +350,9 @@ class Members:
                 member.link.vouched(channel, task)
         except CordonError as error:
             member.said.append(str(error))
+        self._let_go(member)
+
+    def _let_go(self, member: Member) -> None:
         if member.link.is_open:
             held, member.held = member.held, []
             for waiting in held:
@@ -389,7 +396,14 @@ class Members:
     def keep_links(self) -> None:
         """Every connected node deposits, and has shown, what lies in its outbox."""
         for force in list(self.connections):
-            self.members[force].link.keep(self.channel(force))
+            member = self.members[force]
+            if not member.link.is_open and self.now - self.connected_at[force] > PATIENCE_SECONDS:
+                self.connect(force)
+            try:
+                member.link.keep(self.channel(force))
+                self._let_go(member)
+            except CordonError as error:
+                member.said.append(str(error))
 
 
 _templates: dict[str, Layout] = {}

@@ -124,6 +124,9 @@ class Register:
         self.kept: dict[tuple[Digest, int], list[Any]] = {}
         self.spent = {force: Spent() for force in forces}
         self.version = 0
+        self.gossip = False
+        """Whether receipts name the newest checkpoint, as long as `leaves` only grows; else none."""
+        self._frontier = Frontier()
         self.adopt()
         if stated:
             for force in forces:
@@ -176,6 +179,7 @@ class Register:
     def append(self, envelope: Envelope) -> int:
         """Append a signed envelope."""
         self.leaves.append(codec.encode_envelope(envelope))
+        self._frontier = self._frontier.extended([leaf_hash(self.leaves[-1])])
         return len(self.leaves) - 1
 
     def state(self, force: str, domain: str = DOMAIN, *, deposit: bool = True, **changes: Any) -> int:
@@ -240,6 +244,7 @@ class Register:
         named = forces or asked.query.question.forces
         model = RosterFixed(asked.hash, attempt, named, tuple(digest() for _ in named), digest())
         asked.rosters[attempt] = model
+        self._accepted = Checkpoint(self._frontier.size, self._frontier.root)
         return self.add(model, signer or self.coordinator.signer, **changes)
 
     def receipt(self, asked: Asked, attempt: int, force: str, *, deposit: bool = True, ciphertexts: bool = False, signer: Any = None, **changes: Any) -> int:  # fmt: skip
@@ -255,7 +260,8 @@ class Register:
             analyst_key_id=self.analysts[asked.analyst].signer.key_id, purpose=terms.purpose, domain=domain,
             period=period, rho=terms.rho, period_sum=Rho(spent.period_sum[domain, period]),
             lifetime_sum=Rho(spent.lifetime_sum[domain]), number=spent.number, previous=spent.previous,
-            ciphertext_hash=chunks_digest(chunks), plan=digest(), checkpoint=Checkpoint(),
+            ciphertext_hash=chunks_digest(chunks), plan=digest(),
+            checkpoint=self._accepted if self.gossip else Checkpoint(),
         )  # fmt: skip
         envelope = sign(replace(model, **changes), signer or self.members[force].signer)
         spent.previous = payload_hash(envelope)

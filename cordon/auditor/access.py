@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 import re
+import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +62,24 @@ def opened(wanted: Wanted, progress: Progress) -> Iterator[Opened]:
     keys = wanted.governance_keys or (profile.governance_keys if profile is not None else ())
     jobs = wanted.jobs or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_told())
         folder = _mirror_folder(wanted, profile, stack)
         mirror = stack.enter_context(Mirror(folder / FILE))
         source = None if wanted.offline else _source(wanted, profile, stack)
-        result = Reader(mirror, source, Options(keys, jobs, progress)).read()
+        result = Reader(mirror, source, Options(keys, jobs, int(time.time()), progress)).read()
         yield Opened(mirror, members_of(mirror, keys), result)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tell of a mirror that fails while it is used as of any other file of one's own."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Misconfigured(
+            f"the mirror cannot be used: {error}",
+            hint="another `cordon audit` may be using it; if it is damaged, remove it, and it is read anew",
+        ) from None
 
 
 def _profile(wanted: Wanted) -> Profile | None:

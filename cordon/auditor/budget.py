@@ -42,7 +42,7 @@ def in_short(row: dict[str, Any]) -> dict[str, Any]:
         "failed": row["failed_epsilon"],
         "ever": row["lifetime_epsilon"],
         "ever used": _share(row["lifetime_rho"], row["lifetime_limit_rho"]),
-        "rho a day": row["rho_a_day"],
+        "rho a day": float(row["rho_a_day"]),
         "ends": row["exhausted_on"],
     }
 

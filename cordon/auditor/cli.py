@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,7 +22,7 @@ from rich.table import Table
 from cordon.auditor.access import Opened, Wanted, opened
 from cordon.auditor.budget import Choice, budgets, in_short, lifetimes, spenders
 from cordon.auditor.history import find_query, life_of_query, logged
-from cordon.auditor.report import as_dict, listed, print_result, write_evidence
+from cordon.auditor.report import as_dict, listed, print_result, printable, write_evidence
 from cordon.errors import Untrusted
 from cordon.reading.read import Progress
 
@@ -177,7 +177,7 @@ def _leave(found: Opened) -> None:
 def _warn(found: Opened) -> None:
     if found.result.discrepancies:
         first = found.result.discrepancies[0]
-        sys.stderr.write(f"warning: the register has a discrepancy at leaf {first.leaf}: {first.what}\n")
+        sys.stderr.write(f"warning: the register has a discrepancy at leaf {first.leaf}: {printable(first.what)}\n")
 
 
 def _print(rows: Iterable[dict[str, Any]], form: Format) -> None:
@@ -207,7 +207,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
+        side: Literal["left", "right"] = "right" if isinstance(value, int | float) else "left"
+        table.add_column(name.replace("_", " "), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     out.print(table, highlight=False, markup=False)
@@ -216,13 +217,13 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _print_facts(facts: dict[str, Any]) -> None:
     out = Console()
     for name, value in facts.items():
-        words = ", ".join(value) if isinstance(value, list) else _cell(value)
+        words = printable(", ".join(value)) if isinstance(value, list) else _cell(value)
         out.print(f"{name.replace('_', ' ')}: {words or 'not opened'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = f"{value:.3g}" if isinstance(value, float) else printable(str(value))
     # A spreadsheet would compute a cell that begins like a formula.
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text

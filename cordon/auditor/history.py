@@ -61,14 +61,16 @@ def logged(opened: Opened) -> Iterator[dict[str, Any]]:
         purpose = manifest.by_purpose.get(life.purpose)
         person = analyst_name(opened, life.analyst)
         decisions, published = _outcomes(opened, life)
+        name = person or f"key {life.analyst.hex()}"
         for force in life.forces:
-            charged = [number for number, attempt in sorted(life.rosters.items()) if force in attempt.receipts]
+            charged = [attempt for attempt in life.rosters.values() if force in attempt.receipts]
+            read = any(attempt.completed is not None for attempt in charged)
             yield {
-                "operation": "consultation and disclosure of noised totals" if charged else "none: no part taken",
+                "operation": _OPERATIONS[bool(charged), read],
                 "justification": f"{purpose.title}: {purpose.legal_basis}" if purpose is not None else life.purpose,
                 "date_and_time": moment(life.submitted_at),
-                "consulted_by": person or f"key {life.analyst.hex()}",
-                "recipients": ("the public" if published else person or f"key {life.analyst.hex()}") if charged else "",
+                "consulted_by": name,
+                "recipients": (f"{name}, the public" if published else name) if read else "",
                 "data_set": about[0],
                 "question": about[1],
                 "force": force,
@@ -78,6 +80,13 @@ def logged(opened: Opened) -> Iterator[dict[str, Any]]:
                 "query": life.hash.hex(),
                 "leaf": life.leaf,
             }
+
+
+_OPERATIONS = {
+    (True, True): "consultation, and disclosure of noised totals",
+    (True, False): "consultation; nothing could be read",
+    (False, False): "none: no part taken",
+}
 
 
 def _question(opened: Opened, life: Life) -> tuple[str, str]:

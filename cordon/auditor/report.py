@@ -16,6 +16,9 @@ from cordon.errors import CordonError, Misconfigured
 from cordon.reading.verdict import Check, Result
 from cordon.wire import codec
 
+MOST_TEXT = 1000
+"""Characters of one cell or sentence that are printed."""
+
 MOST_EVIDENCE = 100
 """Discrepancies that evidence is written of."""
 
@@ -23,6 +26,12 @@ MOST_EVIDENCE = 100
 def moment(time: int) -> str:
     """A time as people and programs read it, UTC."""
     return datetime.fromtimestamp(min(time, 2**37), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may have it: what others have signed may hold control characters."""
+    cut = text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"
+    return "".join(character if character.isprintable() else "\ufffd" for character in cut)
 
 
 def as_dict(result: Result) -> dict[str, Any]:
@@ -62,13 +71,14 @@ def print_result(result: Result, out: Console) -> None:
     for check in Check:
         table.add_row(_verdict(result, check), check.value)
     out.print(table, highlight=False)
-    again = result.readded
+    again, unverified = result.readded, result.counts["unverified"]
     for line in (
+        *([f"{unverified} leaves of analysts wait for their queries to be opened"] if unverified else []),
         f"contributions: {again.equal} sums added again, {again.gone} not kept any more, {again.waiting} not had here",
         *(f"pending, leaf {item.leaf}: {item.what}" for item in result.pending),
         *_first(result),
     ):
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        out.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _verdict(result: Result, check: Check) -> str:

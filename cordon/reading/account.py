@@ -13,9 +13,9 @@ from typing import Any
 from cordon import envelope as kinds
 from cordon.errors import CordonError
 from cordon.reading.charges import Charge, Charges
-from cordon.reading.examine import Finding, parsed, signed_by
+from cordon.reading.examine import Examined, signed_by
 from cordon.reading.lives import Attempt, Life, Lives
-from cordon.reading.members import members_of
+from cordon.reading.members import ids_of, members_of
 from cordon.reading.mirror import Mirror
 from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST, Outcome
@@ -25,6 +25,10 @@ from cordon.wire.proofs import Opening
 
 Open = Callable[[int], Opening | None]
 """What a source serves as the opening of a leaf."""
+
+
+MOST_ROOTS = 4096
+"""Roots of earlier sizes that are kept in memory."""
 
 
 class Wrong(Exception):
@@ -42,6 +46,7 @@ class Account:
         """
         self._mirror = mirror
         self._opening = opening
+        self._roots: dict[int, bytes] = {}
         self.lives = Lives(mirror)
         self.charges = Charges(mirror)
         self.members = members_of(mirror, governance_keys)
@@ -60,17 +65,18 @@ class Account:
             kinds.ERASURE: self._erasure,
         }
 
-    def fold(self, index: int, leaf: bytes, finding: Finding) -> None:
+    def fold(self, index: int, leaf: Examined) -> None:
         """Take the next leaf."""
+        finding, envelope, found = leaf
         if isinstance(finding, str):
             self._mirror.report(index, f"the leaf does not hold: {finding}", Check.LEAVES)
             return
-        envelope, found = parsed(leaf)
+        kind = envelope.payload_type
         check = Check.LEAVES
         try:
-            self._check_signer(index, envelope, found, finding)
-            check = _CHECKS.get(envelope.payload_type, Check.QUERIES)
-            self._handlers[envelope.payload_type](index, envelope, found)
+            self._check_signer(index, kind, leaf)
+            check = _CHECKS.get(kind, Check.QUERIES)
+            self._handlers[kind](index, envelope, found)
         except Wrong as wrong:
             self._mirror.report(index, str(wrong), check)
 
@@ -81,25 +87,24 @@ class Account:
 
     # Who signed
 
-    def _check_signer(self, index: int, envelope: Any, found: Any, finding: Finding) -> None:
-        kind = envelope.payload_type
+    def _check_signer(self, index: int, kind: str, leaf: Examined) -> None:
         if kind == kinds.MANIFEST_ADOPTED:
             return
         if self.members.first is None:
             raise Wrong("the register does not begin with a manifest that the reader's governance keys have signed")
-        signer = envelope.signatures[0].key_id
-        if kind in _BY_ANALYST:
-            self._check_analyst(index, found, signer)
-            return
+        signer = leaf.finding if isinstance(leaf.finding, bytes) else leaf.envelope.signatures[0].key_id
         if kind in _BY_FORCE:
-            expected, who = self.members.forces.get(found.force) == signer, f"the force {found.force}"
+            expected, who = self.members.forces.get(leaf.message.force) == signer, f"the force {leaf.message.force}"
+        elif kind in _BY_ANALYST:
+            self._check_analyst(index, leaf.message, signer)
+            return
         elif kind == kinds.ERASURE:
             expected, who = self.members.governs(signer, index), "governance"
         else:
             expected, who = self.members.coordinator == signer, "the coordinator"
         if not expected:
             raise Wrong(f"is signed by the key {signer.hex()[:12]}, which is not that of {who} at this leaf")
-        if finding is None and not signed_by(envelope, self.members.keys[signer]):
+        if leaf.finding is None and not signed_by(leaf.envelope, self.members.keys[signer]):
             raise Wrong("its signature does not verify")
 
     def _check_analyst(self, index: int, found: Any, signer: bytes) -> None:
@@ -141,6 +146,7 @@ class Account:
             raise Wrong(f"receipt {found.number} of {force} also stands in leaf {known}: two of one number")
         if force in attempt.receipts:
             raise Wrong(f"is a second receipt of {force} for one attempt")
+        self._check_gossip(index, found)
         payload_hash = hashlib.sha256(envelope.payload).digest()
         attempt.receipts[force], attempt.numbers[force] = payload_hash, found.number
         charge = Charge(force, found.number, index, life.leaf, found.attempt, found.domain, found.period, found.rho)
@@ -148,6 +154,25 @@ class Account:
         if attempt.failed is not None:
             self.charges.fail(attempt.failed, force, found.number)
         self.lives.changed(life, index)
+
+    def _check_gossip(self, index: int, found: Any) -> None:
+        """Hold the checkpoint that a force had accepted against this register: was it shown another one?"""
+        size, root = found.checkpoint.size, found.checkpoint.root
+        if not size or self._roots.get(size) == root:
+            return
+        if size > index:
+            what = f"{found.force} was shown a register of {size} leaves before this leaf stood in it"
+        elif size not in self._roots and self._root_at(size) == root:
+            return
+        else:
+            what = f"{found.force} was shown another register of {size} leaves: the coordinator forked it"
+        self._mirror.report(index, what, Check.REGISTER)
+
+    def _root_at(self, size: int) -> bytes:
+        if len(self._roots) >= MOST_ROOTS:
+            self._roots.clear()
+        self._roots[size] = root = self._mirror.root_at(size)
+        return root
 
     def _decision(self, index: int, _envelope: Any, found: Any) -> None:
         life = self._life(found)
@@ -260,8 +285,10 @@ class Account:
         if (manifest.digest, manifest.version) != (found.manifest_hash, found.version):
             raise Wrong("adopts another manifest than the one that is served for it")
         # A coordinator whose key changes signs with the new one, which governance has signed for.
-        public = {self.members.keys.get(self.members.coordinator, b""), bytes.fromhex(manifest.coordinator_key)}
-        if not any(signed_by(envelope, key) for key in public if key):
+        known = self.members.keys | ids_of(manifest)
+        coordinators = {self.members.coordinator, *manifest.coordinator_keyring}
+        signer = envelope.signatures[0].key_id
+        if signer not in coordinators or not signed_by(envelope, known[signer]):
             raise Wrong("adopts a manifest, and is not signed by the coordinator")
         self.members.adopt(index, manifest)
         document = codec.encode_envelope(opening.document)

@@ -109,6 +109,8 @@ class Charges:
             late = Charge(*row)
             envelope, found = parsed(self._mirror.leaf(late.leaf))
             self._count(chain, late, found, hashlib.sha256(envelope.payload).digest(), 1)
+            # Statements may have come while it waited; which of them count for it is for the judge.
+            self._doubt(late.force, late.number)
 
     def _count(self, chain: Chain, charge: Charge, found: Any, payload_hash: bytes, times: int) -> None:
         if found.previous != chain.previous:

@@ -7,7 +7,7 @@ short way to the same answer as the codec's; a test holds them to it. docs/audit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
@@ -40,33 +40,50 @@ _OUTCOMES = frozenset(int(outcome) for outcome in models.Outcome)
 _CODES = frozenset(int(code) for code in models.DeclineCode)
 
 
+class Examined(NamedTuple):
+    """A leaf that was looked at by itself; nothing but `finding` counts where that is a problem."""
+
+    finding: Finding
+    envelope: Any
+    message: Any
+    """The payload, as the protobuf message of its kind."""
+
+
 def parsed(leaf: bytes) -> tuple[envelope_pb2.Envelope, Any]:
     """Envelope and payload of a leaf that was examined before and found whole."""
     envelope = envelope_pb2.Envelope.FromString(leaf)
     return envelope, _MESSAGES[envelope.payload_type].FromString(envelope.payload)
 
 
-def examine(leaf: bytes, keys: Mapping[bytes, bytes]) -> Finding:
+def examine(leaf: bytes, keys: Mapping[bytes, bytes]) -> Examined:
     """Check everything about a leaf that can be checked without the leaves before it.
 
     Args:
         keys: key id → raw public key, of everybody who may have signed it.
     """
     envelope = envelope_pb2.Envelope()
-    problem = _canonical(envelope, leaf) or _shape(envelope)
-    if problem:
-        return problem
-    (signed,) = envelope.signatures
-    public = keys.get(signed.key_id)
-    if public is None:
-        return None
-    message = pre_authentication_encoding(envelope.payload_type, envelope.payload)
-    return signed.key_id if verifies(public, signed.signature, message) else "its signature does not verify"
+    if not _is_canonical(envelope, leaf):
+        return Examined(_UNKNOWN, envelope, None)
+    kind, payload, signatures = envelope.payload_type, envelope.payload, envelope.signatures
+    if kind not in _MESSAGES:
+        return Examined("it is of a kind that is no leaf's, or that this version does not know", envelope, None)
+    if len(signatures) != 1:
+        return Examined(f"it carries {len(signatures)} signatures where one is needed", envelope, None)
+    message = _MESSAGES[kind]()
+    problem = _SHORT.get(kind, _long)(message, payload) if _is_canonical(message, payload) else _UNKNOWN
+    key, signature = signatures[0].key_id, signatures[0].signature
+    if len(key) != DIGEST_BYTES or len(signature) != SIGNATURE_BYTES:
+        problem = "its signature or key id has a wrong length"
+    public = keys.get(key)
+    if problem or public is None:
+        return Examined(problem or None, envelope, message)
+    holds = verifies(public, signature, pre_authentication_encoding(kind, payload))
+    return Examined(key if holds else "its signature does not verify", envelope, message)
 
 
-def examine_all(leaves: Iterable[bytes], keys: Mapping[bytes, bytes]) -> list[Finding]:
-    """`examine` of each leaf."""
-    return [examine(leaf, keys) for leaf in leaves]
+def findings(leaves: Iterable[bytes], keys: Mapping[bytes, bytes]) -> list[Finding]:
+    """What `examine` finds about each leaf."""
+    return [examine(leaf, keys).finding for leaf in leaves]
 
 
 def signed_by(envelope: envelope_pb2.Envelope, public: bytes) -> bool:
@@ -75,87 +92,73 @@ def signed_by(envelope: envelope_pb2.Envelope, public: bytes) -> bool:
     return verifies(public, envelope.signatures[0].signature, message)
 
 
-def _canonical(message: Message, data: bytes) -> str:
-    """What keeps `data` from being the canonical encoding of `message`, which is filled; empty if nothing."""
+_UNKNOWN = "it cannot be parsed, is not in canonical form, or has a field that this version does not know"
+
+
+def _is_canonical(message: Message, data: bytes) -> bool:
+    """Whether `data` is the canonical encoding of `message`, which is filled."""
     try:
         message.ParseFromString(data)
     except (DecodeError, ValueError, RecursionError):
-        return "it cannot be parsed"
+        return False
     message.DiscardUnknownFields()
-    if message.SerializeToString(deterministic=True) != data:
-        return "it is not in canonical form, or has a field that this version does not know"
-    return ""
+    return message.SerializeToString(deterministic=True) == data
 
 
-def _shape(envelope: envelope_pb2.Envelope) -> str:
-    kind = envelope.payload_type
-    if kind not in KINDS:
-        return "it is of a kind that does not belong into a register, or that this version does not know"
-    if len(envelope.signatures) != 1:
-        return f"it carries {len(envelope.signatures)} signatures where one is needed"
-    (signed,) = envelope.signatures
-    if len(signed.key_id) != DIGEST_BYTES or len(signed.signature) != SIGNATURE_BYTES:
-        return "its signature or key id has a wrong length"
-    return _SHORT.get(kind, _long)(kind, envelope.payload)
-
-
-def _long(kind: str, payload: bytes) -> str:
+def _long(message: Message, payload: bytes) -> str:
+    """What keeps a payload from being its kind's model; empty if nothing."""
+    model = _MODEL_OF[type(message)]
     try:
-        found: Any = codec.decode(KINDS[kind], payload)
+        found: Any = codec.decode(model, payload)
     except CordonError as error:
         return f"its payload does not hold: {error}"
-    values = [getattr(found, name) for name in KINDS[kind].__slots__]  # type: ignore[attr-defined]
+    values = [getattr(found, name) for name in model.__slots__]  # type: ignore[attr-defined]
     numbers = [value.nano if isinstance(value, Rho) else value for value in values]
     if any(isinstance(number, int) and number >= _BEYOND for number in numbers):
-        return "a number in it is beyond what can be"
+        return _TOO_LARGE
     return ""
 
 
-def _receipt(_kind: str, payload: bytes) -> str:
-    found = audit_pb2.Receipt()
-    return _canonical(found, payload) or _checked(
+_MODEL_OF: dict[type, type] = {_MESSAGES[kind]: model for kind, model in KINDS.items()}
+
+
+def _receipt(found: Any, _payload: bytes) -> str:
+    point = found.checkpoint
+    return _checked(
         (
             *(found.query_hash, found.transcript_hash, found.analyst_key_id, found.previous),
-            *(found.ciphertext_hash, found.plan, found.checkpoint.root),
+            *(found.ciphertext_hash, found.plan, point.root),
         ),
-        (found.rho, found.number, found.period_sum, found.lifetime_sum, found.checkpoint.size),
+        (found.rho, found.number, found.period_sum, found.lifetime_sum, point.size),
     )
 
 
-def _decision(_kind: str, payload: bytes) -> str:
-    found = audit_pb2.Decision()
-    problem = _canonical(found, payload)
-    if not problem and (found.outcome not in _OUTCOMES or found.code not in _CODES):
-        problem = "it has an outcome or code that this version does not know"
-    return problem or _checked((found.query_hash, found.text_commitment), (found.decided_at,))
+def _decision(found: Any, _payload: bytes) -> str:
+    if found.outcome not in _OUTCOMES or found.code not in _CODES:
+        return "it has an outcome or code that this version does not know"
+    return _checked((found.query_hash, found.text_commitment), (found.decided_at,))
 
 
-def _roster(_kind: str, payload: bytes) -> str:
-    found = audit_pb2.RosterFixed()
-    return _canonical(found, payload) or _checked((found.query_hash, found.transcript_hash, *found.ready_hashes), (0,))
+def _roster(found: Any, _payload: bytes) -> str:
+    return _checked((found.query_hash, found.transcript_hash, *found.ready_hashes), (0,))
 
 
-def _completed(_kind: str, payload: bytes) -> str:
-    found = audit_pb2.Completed()
-    return _canonical(found, payload) or _checked(
-        (found.query_hash, found.transcript_hash, found.sum_hash, *found.receipt_hashes), (0,)
-    )
+def _completed(found: Any, _payload: bytes) -> str:
+    return _checked((found.query_hash, found.transcript_hash, found.sum_hash, *found.receipt_hashes), (0,))
 
 
-def _submitted(_kind: str, payload: bytes) -> str:
-    found = audit_pb2.QuerySubmitted()
-    return _canonical(found, payload) or _checked(
-        (found.query_hash, found.analyst_key_id), (found.rho, found.submitted_at)
-    )
+def _submitted(found: Any, _payload: bytes) -> str:
+    return _checked((found.query_hash, found.analyst_key_id), (found.rho, found.submitted_at))
 
 
 def _checked(digests: tuple[bytes, ...], numbers: tuple[int, ...]) -> str:
     if set(map(len, digests)) != {DIGEST_BYTES}:
         return "a digest in it has a wrong length"
-    return "a number in it is beyond what can be" if max(numbers) >= _BEYOND else ""
+    return _TOO_LARGE if max(numbers) >= _BEYOND else ""
 
 
-_SHORT: dict[str, Callable[[str, bytes], str]] = {
+_TOO_LARGE = "a number in it is beyond what can be"
+_SHORT: dict[str, Callable[[Any, bytes], str]] = {
     kinds.RECEIPT: _receipt,
     kinds.DECISION: _decision,
     kinds.ROSTER_FIXED: _roster,

@@ -36,16 +36,30 @@ class Judge:
         """
         if self._members.first is None:
             return
+        yield from self._clocks()
         yield from self._budgets()
         yield from self._gaps()
         yield from self._statement_gaps()
         yield from (late for late in self._embargoes(owed_at_once=owed_at_once) if late.leaf not in refused)
 
+    @property
+    def _in_flight(self) -> int:
+        """Seconds that something may take to reach the register."""
+        return 2 * self._members.newest.timing.freshness_seconds
+
     def _late(self, since: int) -> bool:
-        return self._time > since + 2 * self._members.newest.timing.freshness_seconds
+        return self._time > since + self._in_flight
 
     def _unless_fresh(self, since: int, leaf: int, what: str, check: Check) -> Discrepancy | Pending:
         return Discrepancy(leaf, what, check) if self._late(since) else Pending(leaf, what)
+
+    # Times
+
+    def _clocks(self) -> Iterator[Discrepancy]:
+        """Queries from the future: what they hold would stay fresh, and under embargo, for ever."""
+        latest = self._time + self._members.newest.timing.clock_tolerance_seconds
+        for leaf, _ in self._sql.execute("SELECT leaf, submitted_at FROM queries WHERE submitted_at > ?", (latest,)):
+            yield Discrepancy(leaf, "the query was submitted later than the register was signed", Check.QUERIES)
 
     # Budgets
 
@@ -62,20 +76,20 @@ class Judge:
     def _over(self, charge: Charge) -> Discrepancy | Pending | None:
         """What is wrong with a charge under the limits that were in force for it."""
         name = f"receipt {charge.number} of {charge.force}"
-        analyst, purpose, submitted_at, query_leaf = self._sql.execute(
-            "SELECT analyst, purpose, submitted_at, leaf FROM queries WHERE leaf = ?", (charge.query,)
+        analyst, purpose, submitted_at = self._sql.execute(
+            "SELECT analyst, purpose, submitted_at FROM queries WHERE leaf = ?", (charge.query,)
         ).fetchone()
-        stated = self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)).fetchone()
+        stated = self._stated(charge, submitted_at)
         if stated is None:
             what = f"{name} is charged to {charge.domain!r}, for which no budget statement stands in the register"
             return self._unless_fresh(submitted_at, charge.leaf, what, Check.BUDGETS)
-        *limits, failed_limit = json.loads(stated[0])
+        *limits, failed_limit = stated
         sums = self._sums(charge, analyst, purpose)
         for words, value, limit in zip(_WORDS, sums, limits, strict=True):
             if value > limit:
                 what = f"{name} brings {words} of {charge.domain!r} to {value} nano-rho, over its limit of {limit}"
                 return Discrepancy(charge.leaf, what, Check.BUDGETS)
-        failed = self._failed_before(charge, query_leaf) if charge.attempt > 1 else 0
+        failed = self._failed_before(charge) if charge.attempt > 1 else 0
         if failed > failed_limit:
             what = (
                 f"{name} is for a further attempt, after failed ones cost {failed} nano-rho of {failed_limit} at most"
@@ -83,14 +97,26 @@ class Judge:
             return Discrepancy(charge.leaf, what, Check.BUDGETS)
         return None
 
+    def _stated(self, charge: Charge, submitted_at: int) -> list[int] | None:
+        """The limits of the newest statement that says it precedes a charge, and did not come long after it."""
+        for leaf, text in self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)).fetchall():
+            # Otherwise a force could spend first, and state later that it might.
+            if leaf < charge.leaf or self._time_at(leaf) <= submitted_at + self._in_flight:
+                return [int(limit) for limit in json.loads(text)]
+        return None
+
+    def _time_at(self, leaf: int) -> int:
+        """When the newest query before a leaf was submitted."""
+        row = self._sql.execute(_TIME_AT, (leaf,)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def _sums(self, charge: Charge, analyst: bytes, purpose: str) -> tuple[Any, ...]:
         values = {**charge._asdict(), "analyst": analyst, "purpose": purpose}
         return tuple(self._sql.execute(_SUMS, values).fetchone())
 
-    def _failed_before(self, charge: Charge, query_leaf: int) -> int:
-        """Charged for attempts that the force must have known to have failed: earlier of this query, or before it."""
-        values = {**charge._asdict(), "query_leaf": query_leaf}
-        return int(self._sql.execute(_FAILED, values).fetchone()[0])
+    def _failed_before(self, charge: Charge) -> int:
+        """Charged for attempts that the force must have known to have failed: it was charged for a further one."""
+        return int(self._sql.execute(_FAILED, charge._asdict()).fetchone()[0])
 
     # Gaps
 
@@ -122,7 +148,7 @@ class Judge:
             "SELECT wanted.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.leaf "
             "LEFT JOIN erased ON target = wanted.leaf WHERE opened = 0 AND kind = 'query' AND target IS NULL"
         )
-        for leaf, purpose, submitted_at in rows.fetchall():
+        for leaf, purpose, submitted_at in rows:
             listed = self._members.at(leaf).by_purpose.get(purpose)
             days = listed.embargo_days if listed is not None else 0
             if owed_at_once:
@@ -140,8 +166,9 @@ _WORDS = (
     "the query's sum",
 )
 _LIMITS = (
-    "SELECT limits FROM statements WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC LIMIT 1"
+    "SELECT leaf, limits FROM statements WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC"
 )
+_TIME_AT = "SELECT submitted_at FROM queries WHERE leaf < ? ORDER BY leaf DESC LIMIT 1"
 _SUMS = """
 SELECT sum(receipts.rho) FILTER (WHERE period = :period), sum(receipts.rho),
     sum(receipts.rho) FILTER (WHERE period = :period AND analyst = :analyst),
@@ -151,9 +178,10 @@ FROM receipts JOIN queries ON queries.leaf = receipts.query
 WHERE force = :force AND domain = :domain AND number <= :number
 """
 _FAILED = """
-SELECT coalesce(sum(rho), 0) FROM failed
-WHERE force = :force AND domain = :domain AND period = :period AND number < :number
-    AND (query = :query OR leaf < :query_leaf)
+SELECT coalesce(sum(failed.rho), 0) FROM failed JOIN receipts AS lost USING (force, number)
+WHERE force = :force AND failed.domain = :domain AND failed.period = :period AND number < :number
+    AND EXISTS (SELECT 1 FROM receipts AS further WHERE further.force = :force AND further.query = failed.query
+        AND further.attempt > lost.attempt AND further.number <= :number)
 """
 _FOLLOWER = (
     "SELECT receipts.leaf, number, submitted_at FROM receipts JOIN queries ON queries.leaf = receipts.query "

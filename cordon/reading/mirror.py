@@ -8,7 +8,9 @@ ADR 0022.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +19,18 @@ from typing import Any, Self
 from cordon.errors import Misconfigured
 from cordon.reading.verdict import Check, Discrepancy
 from cordon.register.leaf import Checkpoint
-from cordon.register.merkle import EMPTY_ROOT, Frontier, leaf_hash, packed, unpacked
+from cordon.register.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash, packed, unpacked
 from cordon.units import Digest
 
 FILE = "register.sqlite"
 FORMAT = 1
+BLOCK = 256
+"""Leaves that are hashed together."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE leaves (leaf INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE frontiers (size INTEGER PRIMARY KEY, peaks BLOB NOT NULL);
 CREATE TABLE openings (leaf INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE manifests (leaf INTEGER PRIMARY KEY, version INTEGER NOT NULL, envelope BLOB NOT NULL);
 CREATE TABLE queries (
@@ -70,6 +75,8 @@ class Mirror:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                # Opened queries lie in it: for its owner, also in a folder that others can read.
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self.sql = sqlite3.connect(path or ":memory:", isolation_level=None)
             self.sql.execute("PRAGMA journal_mode = WAL")
             self.sql.execute("PRAGMA synchronous = NORMAL")
@@ -158,10 +165,18 @@ class Mirror:
 
     def append(self, leaves: list[bytes]) -> Frontier:
         """Add leaves, in one transaction; not verified yet."""
-        before = self.fetched
-        after = before.extended(map(leaf_hash, leaves))
+        before = after = self.fetched
+        passed: list[tuple[int, bytes]] = []
+        at = 0
+        while at < len(leaves):
+            end = at + BLOCK - after.size % BLOCK
+            after = extended(after, leaves[at:end])
+            at = end
+            if after.size % BLOCK == 0:
+                passed.append((after.size, packed(after.peaks)))
         with self.transaction():
             self.sql.executemany("INSERT INTO leaves VALUES (?, ?)", enumerate(leaves, start=before.size))
+            self.sql.executemany("INSERT INTO frontiers VALUES (?, ?)", passed)
             self._set_fetched(after)
         return after
 
@@ -170,7 +185,8 @@ class Mirror:
         with self.transaction():
             self.set("accepted", [checkpoint.size, checkpoint.root.hex()])
             self.set("accepted_frontier", self.get("fetched", [0, ""]))
-            self.set("time", time)
+            # A clock that went back makes nothing fresh again.
+            self.set("time", max(time, self.time))
             self.set("note", note.decode())
 
     def forget_unverified(self) -> None:
@@ -178,14 +194,16 @@ class Mirror:
         size, peaks = self.get("accepted_frontier", [0, ""])
         with self.transaction():
             self.sql.execute("DELETE FROM leaves WHERE leaf >= ?", (size,))
+            self.sql.execute("DELETE FROM frontiers WHERE size > ?", (size,))
             self._set_fetched(Frontier(size, unpacked(bytes.fromhex(peaks))))
 
     def root_at(self, size: int) -> Digest:
-        """Root over the first leaves that lie here."""
-        frontier = Frontier()
-        for page in self.pages(0, size):
-            frontier = frontier.extended(map(leaf_hash, page))
-        return frontier.root
+        """Root over the first leaves that lie here; `size` of them do."""
+        row = self.sql.execute(
+            "SELECT size, peaks FROM frontiers WHERE size <= ? ORDER BY size DESC LIMIT 1", (size,)
+        ).fetchone()
+        frontier = Frontier(row[0], unpacked(row[1])) if row is not None else Frontier()
+        return extended(frontier, self.leaves(frontier.size, size)).root
 
     def _set_fetched(self, frontier: Frontier) -> None:
         self.set("fetched", [frontier.size, packed(frontier.peaks).hex()])
@@ -230,3 +248,25 @@ class Mirror:
     def count(self, table: str) -> int:
         """Rows of one of the tables above."""
         return int(self.sql.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - our own names
+
+
+def extended(frontier: Frontier, leaves: list[bytes]) -> Frontier:
+    """The frontier after more leaves: as `Frontier.extended`, with whole blocks hashed level by level."""
+    at, count = frontier.size, len(leaves)
+    lead = min(-at % BLOCK, count)
+    whole = (count - lead) // BLOCK * BLOCK
+    found = frontier.extended(map(leaf_hash, leaves[:lead]))
+    for start in range(lead, lead + whole, BLOCK):
+        row = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves[start : start + BLOCK]]
+        while len(row) > 1:
+            row = [hashlib.sha256(b"\x01" + a + b).digest() for a, b in zip(row[::2], row[1::2], strict=True)]
+        found = _with_block(found, Digest(row[0]))
+    return found.extended(map(leaf_hash, leaves[lead + whole :]))
+
+
+def _with_block(frontier: Frontier, root: Digest) -> Frontier:
+    peaks, blocks = list(frontier.peaks), frontier.size // BLOCK
+    while blocks & 1:
+        root = node_hash(peaks.pop(), root)
+        blocks >>= 1
+    return Frontier(frontier.size + BLOCK, (*peaks, root))

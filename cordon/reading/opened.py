@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from google.protobuf.message import DecodeError
 
@@ -30,8 +31,8 @@ from cordon.wire.v1 import query_pb2
 CHUNK = 512
 MOST_CERTIFICATES = 10_000
 
-_VERIFIED: dict[tuple[bytes, str], tuple[int, int, Certified]] = {}
-"""By certificate and authority: the first and last time that it was verified for, and whom it names."""
+_VERIFIED: dict[tuple[bytes, str], tuple[float, float, Certified]] = {}
+"""By certificate and authority: from when until when it is valid, and whom it names."""
 
 
 def settle_openings(mirror: Mirror, source: Source, members: Membership) -> Iterator[Discrepancy]:
@@ -99,15 +100,16 @@ def analyst_of(mirror: Mirror, members: Membership, leaf: int) -> Certified | No
 
 
 def _certified(certificate: bytes, authority: str, at: int) -> Certified:
-    """Whom a certificate named at a time. One that held at two times held between them."""
+    """Whom a certificate named at a time; one that was verified before is only held against its validity."""
     known = _VERIFIED.get((certificate, authority))
     if known is not None and known[0] <= at <= known[1]:
         return known[2]
     found = verify_certificate(certificate, authority, roles=frozenset({Role.ANALYST}), now=min(at, 2**37))
-    first, last = known[:2] if known is not None else (at, at)
+    read = x509.load_der_x509_certificate(certificate)
+    first, last = read.not_valid_before_utc.timestamp(), read.not_valid_after_utc.timestamp()
     if len(_VERIFIED) > MOST_CERTIFICATES:
         _VERIFIED.clear()
-    _VERIFIED[certificate, authority] = (min(first, at), max(last, at), found)
+    _VERIFIED[certificate, authority] = (first, last, found)
     return found
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 
-from cordon.errors import CordonError, Malformed, Unavailable, Untrusted
+from cordon.errors import CordonError, Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.manifest import Manifest
 from cordon.reading.account import Account
 from cordon.reading.judge import Judge
@@ -30,7 +30,7 @@ from cordon.reading.readd import add_again, readded
 from cordon.reading.source import Head, Source
 from cordon.reading.static import claimed_size
 from cordon.reading.verdict import Check, Discrepancy, Pending, Result
-from cordon.reading.workers import examined
+from cordon.reading.workers import BATCH, examined
 from cordon.register.checkpoint import SignedCheckpoint, open_checkpoint
 from cordon.register.leaf import ManifestAdopted
 from cordon.register.merkle import leaf_hash, verify_consistency
@@ -52,6 +52,8 @@ class Options:
     governance_keys: tuple[str, ...]
     """What the reader trusts, in hexadecimal."""
     jobs: int = 1
+    now: int | None = None
+    """The reader's own clock, to hold a coordinator's newest checkpoint against; None to leave it."""
     progress: Progress = lambda _what, _at, _of: None
 
 
@@ -104,7 +106,7 @@ class Reader:
 
     # 1 to 3: what was signed
 
-    def _advance(self, source: Source) -> list[Pending]:
+    def _advance(self, source: Source) -> list[Discrepancy | Pending]:
         mirror = self._mirror
         accepted = mirror.accepted
         head = source.head(accepted.size)
@@ -128,7 +130,20 @@ class Reader:
             mirror.forget_unverified()
             raise Lie(Discrepancy(leaf, what, Check.REGISTER, (("checkpoint", signed.note),)))
         mirror.accept(checkpoint, signed.time, signed.note)
-        return []
+        return self._stale(source, signed.time)
+
+    def _stale(self, source: Source, time: int) -> list[Discrepancy | Pending]:
+        """A coordinator signs anew all the time; one that does not would keep everything fresh for ever."""
+        now = self._options.now
+        if now is None or not source.is_live:
+            return []
+        members = self._account.members
+        timing = (members.newest if members.first is not None else self._first_manifest(source)).timing
+        if -timing.clock_tolerance_seconds <= now - time <= 2 * timing.freshness_seconds:
+            return []
+        what = f"the coordinator's newest checkpoint is {now - time} s old by this machine's clock"
+        last = max(self._mirror.accepted.size - 1, 0)
+        return [Discrepancy(last, what, Check.REGISTER, (("checkpoint", self._mirror.note),))]
 
     def _signed(self, source: Source, head: Head) -> SignedCheckpoint:
         """The note, by the coordinator of the newest manifest that is trusted."""
@@ -176,10 +191,15 @@ class Reader:
 
     def _fetch(self, source: Source, size: int) -> None:
         at = self._mirror.fetched.size
+        waiting: list[bytes] = []
         for page in source.leaves(at, size):
-            self._mirror.append(page)
-            at += len(page)
-            self._options.progress("fetching leaves", at, size)
+            waiting += page
+            if len(waiting) >= BATCH:
+                at = self._mirror.append(waiting).size
+                waiting.clear()
+                self._options.progress("fetching leaves", at, size)
+        if waiting:
+            self._mirror.append(waiting)
 
     def _older(self, signed: SignedCheckpoint, *, is_live: bool) -> Pending:
         size = signed.checkpoint.size
@@ -198,7 +218,8 @@ class Reader:
         leaf = self._first_false(source, 0, accepted)
         leaf = accepted if leaf is None else leaf
         evidence = (("checkpoint-accepted", self._mirror.note), ("checkpoint-served", signed.note))
-        what = f"the register was forked or rewritten from here on: {why}"
+        blame = "" if source.is_live else ", or this copy of it is damaged"
+        what = f"the register was forked or rewritten from here on{blame}: {why}"
         return Discrepancy(leaf, what, Check.REGISTER, evidence)
 
     def _first_false(self, source: Source, start: int, end: int) -> int | None:
@@ -206,15 +227,11 @@ class Reader:
         first = start
         for page in self._mirror.pages(start, end):
             try:
-                claimed = source.leaf_hashes(first, first + len(page))
+                found = source.differing(first, [leaf_hash(leaf) for leaf in page])
             except CordonError:
-                break
-            if claimed is None:
-                break
-            own = [leaf_hash(leaf) for leaf in page]
-            differing = [at for at, pair in enumerate(zip(own, claimed, strict=False)) if pair[0] != pair[1]]
-            if differing:
-                return first + differing[0]
+                return None
+            if found is not None:
+                return found
             first += len(page)
         return None
 
@@ -230,13 +247,15 @@ class Reader:
 
     def _fold_range(self, start: int, end: int) -> None:
         mirror, account = self._mirror, self._account
-        for first, leaves, findings in examined(mirror, start, end, lambda: account.members.keys, self._options.jobs):
+        for first, count, leaves in examined(mirror, start, end, lambda: account.members.keys, self._options.jobs):
             with mirror.transaction():
-                for index, (leaf, finding) in enumerate(zip(leaves, findings, strict=True), start=first):
-                    account.fold(index, leaf, finding)
+                if int(mirror.get("folded", 0)) != first:
+                    raise Misconfigured("another reading of this mirror is under way", hint="let it finish")
+                for index, leaf in enumerate(leaves, start=first):
+                    account.fold(index, leaf)
                 account.flush()
-                mirror.set("folded", first + len(leaves))
-            self._options.progress("checking leaves", first + len(leaves), end)
+                mirror.set("folded", first + count)
+            self._options.progress("checking leaves", first + count, end)
 
     def _opening(self, index: int) -> Opening | None:
         data = self._mirror.opening(index)
@@ -287,4 +306,5 @@ _COUNTED = {
     "manifests": "manifests",
     "openings": "openings",
     "erasures": "erased",
+    "unverified": "unsigned",
 }

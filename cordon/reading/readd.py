@@ -27,8 +27,7 @@ EQUAL, GONE = "equal", "gone"
 
 def add_again(mirror: Mirror, source: Source) -> Iterator[Discrepancy]:
     """Add every completed attempt's contributions that were not added before and are kept by the source."""
-    rows = mirror.sql.execute("SELECT leaf, query, attempt FROM completed WHERE added = '' ORDER BY leaf").fetchall()
-    for leaf, query, attempt in rows:
+    for leaf, query, attempt in _waiting(mirror):
         (life,) = find_lives(mirror, "WHERE leaf = ?", query)
         parts = source.kept(Digest(life.hash), attempt)
         if parts is None:
@@ -47,6 +46,15 @@ def add_again(mirror: Mirror, source: Source) -> Iterator[Discrepancy]:
             yield Discrepancy(leaf, what, Check.SUMS)
         else:
             mirror.sql.execute("UPDATE completed SET added = ? WHERE leaf = ?", (EQUAL if there else GONE, leaf))
+
+
+def _waiting(mirror: Mirror) -> Iterator[tuple[int, int, int]]:
+    """(leaf, leaf of its query, attempt) of every Completed whose contributions were not added yet."""
+    last = -1
+    query = "SELECT leaf, query, attempt FROM completed WHERE added = '' AND leaf > ? ORDER BY leaf LIMIT 1"
+    while (row := mirror.sql.execute(query, (last,)).fetchone()) is not None:
+        last = row[0]
+        yield row
 
 
 def readded(mirror: Mirror) -> Readded:

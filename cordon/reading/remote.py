@@ -14,6 +14,8 @@ from cordon.wire.proofs import KeptRequest, LeavesRequest, Opening, ProofRequest
 
 CALL_SECONDS = 60.0
 STREAM_SECONDS = 3600.0
+PROOFS = 64
+"""Leaves that are asked to be shown at once."""
 NEAR = 64
 """Leaves that may lie between two wanted openings of one request."""
 
@@ -72,8 +74,14 @@ class CoordinatorSource:
             # Not kept any more.
             return
 
-    def leaf_hashes(self, start: int, end: int) -> list[Digest] | None:
-        del start, end
+    def differing(self, start: int, hashes: list[Digest]) -> int | None:
+        for first in range(0, len(hashes), PROOFS):
+            part = hashes[first : first + PROOFS]
+            proof = self._channel.call(services.PROVE, ProofRequest(0, tuple(part)), timeout=CALL_SECONDS)
+            there = {(inclusion.index, inclusion.leaf_hash) for inclusion in proof.inclusions}
+            for at, digest in enumerate(part, start=start + first):
+                if (at, digest) not in there:
+                    return at
         return None
 
 

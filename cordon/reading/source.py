@@ -56,6 +56,9 @@ class Source(Protocol):
         """An attempt's kept contributions, empty where they are not kept any more; None: never had here."""
         ...
 
-    def leaf_hashes(self, start: int, end: int) -> list[Digest] | None:
-        """What the source says that the hashes of these leaves are; None where it cannot tell."""
+    def differing(self, start: int, hashes: list[Digest]) -> int | None:
+        """The first of consecutive leaves whose hash is not the one that the source's tree has there.
+
+        It is asked only to say where a discrepancy lies, and may not know: None.
+        """
         ...

@@ -89,12 +89,12 @@ class StaticSource:
         del query_hash, attempt
         return None
 
-    def leaf_hashes(self, start: int, end: int) -> list[Digest] | None:
-        found: list[Digest] = []
-        for number in range(start // WIDTH, -(-end // WIDTH)):
-            first = number * WIDTH
-            found += self._tile(0, number)[max(start - first, 0) : end - first]
-        return found
+    def differing(self, start: int, hashes: list[Digest]) -> int | None:
+        for at, digest in enumerate(hashes, start=start):
+            tile = self._tile(0, at // WIDTH)
+            if at % WIDTH >= len(tile) or tile[at % WIDTH] != digest:
+                return at
+        return None
 
     def _bundle(self, number: int) -> bytes | None:
         most = WIDTH * (MOST_LEAF + 2)

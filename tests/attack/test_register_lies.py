@@ -10,7 +10,7 @@ from registers import RHO, YEAR, Party, Register, digest
 from cordon.envelope import seal
 from cordon.reading.mirror import Mirror
 from cordon.reading.read import Options, Reader
-from cordon.register.leaf import Completed, DeclineCode, Outcome
+from cordon.register.leaf import Checkpoint, Completed, DeclineCode, Outcome
 from cordon.register.tiles import pack_entries, tile_path
 from cordon.units import Rho
 from cordon.wire import codec
@@ -156,7 +156,8 @@ def test_a_changed_byte_is_found(register):
 def test_bytes_that_are_no_leaf_are_found(register):
     """Something that is no envelope stands in the tree."""
     register.leaves.append(b"no envelope")
-    assert lie(register) == (len(register.leaves) - 1, "the leaf does not hold: it cannot be parsed")
+    leaf, what = lie(register)
+    assert (leaf, "it cannot be parsed" in what) == (len(register.leaves) - 1, True)
 
 
 def test_a_second_signature_is_found(register):
@@ -180,6 +181,32 @@ def test_a_number_that_cannot_be_stored_is_found(register):
     asked = ready(register)
     leaf = register.receipt(asked, 1, "kent", number=2**64 - 1)
     assert lie(register) == (leaf, "the leaf does not hold: a number in it is beyond what can be")
+
+
+def test_a_force_that_was_shown_another_register_is_found(register):
+    """A receipt names a checkpoint that this register never stood at: the force was shown a fork."""
+    register.gossip = True
+    assert read(register).discrepancies == ()
+    asked = ready(register)
+    register.receipt(asked, 1, "essex")
+    leaf = register.receipt(asked, 1, "kent", checkpoint=Checkpoint(20, digest()))
+    found, what = lie(register)
+    assert (found, "kent was shown another register" in what) == (leaf, True)
+
+
+def test_a_force_that_was_shown_the_future_is_found(register):
+    """A receipt names a checkpoint of more leaves than stand before it."""
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent", checkpoint=Checkpoint(10**6, digest()))
+    found, what = lie(register)
+    assert (found, "before this leaf stood in it" in what) == (leaf, True)
+
+
+def test_a_query_from_the_future_is_found(register):
+    """A submission time after the checkpoint's would keep a gap pending, and an embargo running, for ever."""
+    asked = register.ask(changes={"submitted_at": register.now + 10 * LATER})
+    found, what = lie(register)
+    assert (found, "later than the register was signed" in what) == (asked.leaf, True)
 
 
 # Somebody signs for somebody else
@@ -414,6 +441,19 @@ def test_a_statement_that_came_late_is_no_lie():
     assert lie(register, mirror=mirror)[0] == leaf
     register.state("kent", after_receipt=0)
     assert read(register, mirror=mirror).discrepancies == ()
+
+
+def test_a_budget_that_is_stated_after_it_was_spent_is_found():
+    """A force overspends, and states days later that it might have."""
+    register = Register(stated=False)
+    register.state("kent", period_limit=Rho(RHO - 1))
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent")
+    register.now += 2 * 86_400
+    register.ask()
+    register.state("kent", after_receipt=0)
+    found, what = lie(register)
+    assert (found, "over its limit" in what) == (leaf, True)
 
 
 def test_a_tighter_statement_that_came_late_is_held_against_receipts():

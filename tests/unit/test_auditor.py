@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from registers import DOMAIN, RHO, YEAR, Party, Register
+from registerserver import Coordinator, serving
 
 from cordon.auditor import cli as audit
 from cordon.cli import run
@@ -144,13 +146,18 @@ def test_the_export_has_a_row_for_each_force_and_query(cordon):
 
     assert code == 0
     assert len(rows) == 15
-    assert (rows[0]["consulted_by"], rows[0]["recipients"], rows[0]["data_set"]) == ("alice", "the public", "nominals")
+    assert (rows[0]["consulted_by"], rows[0]["recipients"], rows[0]["data_set"]) == (
+        "alice",
+        "alice, the public",
+        "nominals",
+    )
     assert rows[0]["justification"] == "Research: DPA 2018 s.41"
     assert rows[5]["recipients"] == "bob"
     last = {row["force"]: row for row in rows[10:]}
     assert (last["kent"]["decision"], last["kent"]["attempts_charged"]) == ("declined, policy", "0")
     assert last["kent"]["operation"].startswith("none")
-    assert last["essex"]["operation"].startswith("consultation")
+    assert (last["essex"]["operation"], last["essex"]["recipients"]) == ("consultation; nothing could be read", "")
+    assert rows[0]["operation"] == "consultation, and disclosure of noised totals"
 
 
 def test_an_embargoed_query_is_exported_without_its_question(cordon, register):
@@ -201,12 +208,89 @@ def test_a_damaged_mirror_is_named(cordon, tmp_path):
     assert (code, "read anew" in err) == (6, True)
 
 
-def test_a_cell_is_never_a_formula(register, tmp_path):
+def test_a_cell_is_never_a_formula():
     """A spreadsheet computes nothing of what somebody else has written."""
     assert audit._cell("=HYPERLINK(1)") == "'=HYPERLINK(1)"
     assert audit._cell("-1") == "'-1"
     assert audit._cell(0.8123456) == "0.812"
     assert audit._cell(None) == ""
-    with Mirror(tmp_path / FILE) as mirror:
-        assert mirror.accepted.size == 0
-    assert register.leaves
+
+
+def test_what_others_wrote_does_not_command_a_terminal(cordon, register):
+    """Control characters in a force's domain are shown as replaced."""
+    asked = register.ask()
+    register.roster(asked)
+    register.receipt(asked, 1, "kent", domain="a\x1b[2Jb")
+    _, out, err = cordon("budget", "--by", "force")
+    assert "\x1b[2J" not in out + err
+    assert "\x1b[2J" not in cordon("query", asked.hash.hex())[1]
+    assert "a\ufffd[2Jb" in cordon("query", asked.hash.hex())[1]
+
+
+def test_two_readings_of_one_mirror_do_not_mix(cordon, register, tmp_path):
+    """A mirror that somebody else is writing is told, and stays whole."""
+    words = ["--mirror", str(tmp_path / "mirror")]
+    assert cordon("verify", *words)[0] == 0
+    register.round()
+    with Mirror(tmp_path / "mirror" / FILE) as other:
+        other.set("folded", 5)
+    code, _, err = cordon("verify", *words)
+    assert (code, "cannot be used" in err or "under way" in err) == (6, True)
+
+
+def test_an_auditor_reads_from_the_coordinator(register, tmp_path, capsys):
+    """Over TLS, page by page: everything is opened at once, contributions are added again, and later is incremental."""
+    register.round(ciphertexts=True)
+    register.ask(purpose="live")
+    coordinator = Coordinator(register)
+    with serving(coordinator, tmp_path / "live") as profile:
+        assert run(["audit", "verify", "--profile", str(profile), "-f", "json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["counts"]["leaves"] == found["new_leaves"] == len(register.leaves)
+        assert found["contributions"] == {"added_again": 1, "not_had": 0, "not_kept": 2}
+        coordinator.refuse_kept = True
+        register.round()
+        assert run(["audit", "verify", "--profile", str(profile), "-f", "json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["new_leaves"], found["contributions"]["not_kept"]) == (13, 3)
+        coordinator.behind = 3000
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "s old by this machine's clock" in capsys.readouterr().out
+        coordinator.behind = 0
+        hidden = register.ask(purpose="live", opened=False)
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert f"DISCREPANCY at leaf {hidden.leaf}: " in capsys.readouterr().out
+        register.leaves.pop()
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "was set back" in capsys.readouterr().out
+    assert run(["audit", "verify", "--profile", str(profile)]) == 5
+    assert "cannot reach the coordinator" in capsys.readouterr().err
+    assert run(["audit", "verify", "--offline", "--profile", str(profile)]) == 0
+
+
+def test_a_leaf_that_the_coordinator_changed_is_named(register, tmp_path, capsys):
+    """A coordinator that serves another leaf than it signed is asked which of them are in its tree."""
+
+    class Changing(Coordinator):
+        async def leaves(self, request, caller):
+            async for page in super().leaves(request, caller):
+                leaves = [leaf if page.start + at != 9 else b"changed" for at, leaf in enumerate(page.leaves)]
+                yield replace(page, leaves=tuple(leaves))
+
+    with serving(Changing(register), tmp_path / "live") as profile:
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "DISCREPANCY at leaf 9: the leaves that are served" in capsys.readouterr().out
+
+
+def test_pages_that_do_not_follow_are_refused(register, tmp_path, capsys):
+    """A coordinator that leaves out a page sends no register."""
+
+    class Skipping(Coordinator):
+        async def leaves(self, request, caller):
+            async for page in super().leaves(request, caller):
+                if page.start != 7:
+                    yield page
+
+    with serving(Skipping(register), tmp_path / "live") as profile:
+        assert run(["audit", "verify", "--profile", str(profile)]) == 4
+        assert "do not follow one another" in capsys.readouterr().err

@@ -14,10 +14,11 @@ from registers import DOMAIN, RHO, YEAR, Party, Register
 from cordon.errors import Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.reading import examine, signatures
 from cordon.reading.lives import find_lives
-from cordon.reading.mirror import FILE, Mirror
+from cordon.reading.mirror import FILE, Mirror, extended
 from cordon.reading.read import Options, Reader
 from cordon.reading.static import folder_source, opened_path, url_source
 from cordon.register.leaf import DeclineCode, Outcome, Receipt
+from cordon.register.merkle import Frontier, leaf_hash
 from cordon.register.spending import Spending
 from cordon.wire.codec import decode_envelope, encode_envelope
 from cordon.wire.signed import peek
@@ -308,8 +309,8 @@ def test_the_short_way_refuses_what_the_codec_refuses():
     kent = register.members["kent"]
     keys = {bytes(kent.signer.key_id): kent.private.public_key().public_bytes_raw()}
     envelope = decode_envelope(leaf)
-    assert examine.examine(leaf, keys) == kent.signer.key_id
-    assert examine.examine(leaf, {}) is None
+    assert examine.examine(leaf, keys).finding == kent.signer.key_id
+    assert examine.examine(leaf, {}).finding is None
     for changed in (
         leaf + b"\x52\x01x",
         leaf[:-1],
@@ -319,7 +320,16 @@ def test_the_short_way_refuses_what_the_codec_refuses():
         encode_envelope(replace(envelope, signatures=())),
         encode_envelope(replace(envelope, payload=b"")),
     ):
-        assert isinstance(examine.examine(changed, keys), str)
+        assert isinstance(examine.examine(changed, keys).finding, str)
+
+
+@pytest.mark.parametrize(("before", "more"), [(0, 600), (3, 253), (3, 254), (255, 1025), (256, 256), (511, 2), (7, 0)])
+def test_whole_blocks_give_the_same_tree(before, more):
+    """Hashing leaves in blocks comes to the same frontier as leaf by leaf."""
+    leaves = [bytes([at % 251, at // 251]) for at in range(before + more)]
+    start = Frontier().extended(map(leaf_hash, leaves[:before]))
+
+    assert extended(start, leaves[before:]) == Frontier().extended(map(leaf_hash, leaves))
 
 
 def test_openings_lie_where_tiles_would():
