@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from live import Live
+from live import Live, run_cordon
 
 pytestmark = pytest.mark.xdist_group("federation")
 
@@ -41,10 +41,21 @@ def shape(lines: list[str]) -> list[str]:
     return shaped
 
 
+@pytest.fixture(scope="module")
+def profile(running: Live) -> str:
+    """An analyst who has just begun: nothing of the register was read yet."""
+    first = running.layout.profile()
+    text = first.read_text(encoding="utf-8")
+    begun = first.with_name("begun.toml")
+    begun.write_text(text.replace('workspace = "workspace"', 'workspace = "begun"'), encoding="utf-8")
+    return str(begun)
+
+
 @pytest.mark.parametrize(("command", "expected"), transcript(), ids=lambda item: item[0] if item else "")
-def test_the_readme_shows_what_a_person_sees(live: Live, command: list[str], expected: list[str]) -> None:
+@pytest.mark.usefixtures("live")
+def test_the_readme_shows_what_a_person_sees(profile: str, command: list[str], expected: list[str]) -> None:
     """Every command of the transcript prints the lines that stand below it, but for the figures."""
-    done = live.cordon(*command)
+    done = run_cordon(*command, "--profile", profile)
     lines = done.err.splitlines() if done.code else done.out.splitlines()
     found = [line for line in shape(lines) if not line.startswith(DECLINED_BY_A_RULE)]
 
