@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -156,7 +157,8 @@ def _range(found: dict[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return "under 0.01 %" if 0 < share < 0.0001 else f"{100 * share:.3g} %"
+    """Three digits, and never an exponent."""
+    return f"{Decimal(f'{100 * share:.3g}'):f} %"
 
 
 def _nano(text: str) -> int:

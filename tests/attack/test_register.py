@@ -208,7 +208,10 @@ def test_withheld_receipts_stop_the_force_until_they_are_shown(members):
 
 
 def test_receipts_that_the_coordinator_dropped_are_deposited_again(members, monkeypatch):
-    """The coordinator does not append what came with a contribution; the force's outbox brings it in, once."""
+    """The coordinator does not append what came with a contribution; the force's outbox brings it in, once.
+
+    Until then the analyst does not open the sum.
+    """
     monkeypatch.setattr(Register, "append_receipt", lambda *_: False)
     with pytest.raises(Untrusted, match="is not shown in the register"):
         members.ask()
