@@ -96,6 +96,27 @@ def create(config: ConfigPath = DEFAULT_CONFIG) -> None:
     typer.echo(f"created {settings.ledger}", err=True)
 
 
+@app.command(name="recover-ledger")
+def recover_ledger(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Make a lost ledger again from the register's receipts. Never while a copy of the old one is served.
+
+    All that was charged is found again; decisions, approvals and pauses of before are not.
+    """
+    # The channel takes a while to import; the other commands do without it.
+    from cordon.wire.channel import Channel  # noqa: PLC0415
+    from node.recover import recover  # noqa: PLC0415
+
+    settings = read_config(config, NodeConfig)
+    manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
+    channel = Channel(settings.coordinator, settings.tls.read(), proxy=settings.proxy)
+    try:
+        with Console(stderr=True).status("reading the register"):
+            receipts = recover(settings.ledger, channel, force=settings.force, manifest=manifest, now=int(time.time()))
+    finally:
+        channel.close()
+    typer.echo(f"created {settings.ledger} with {receipts} receipts from the register", err=True)
+
+
 def _print_quality(console: Console, quality: Quality) -> None:
     console.print(f"[bold]{quality.dataset} v{quality.version}[/bold]", highlight=False)
     share = 100 * quality.rows_kept / quality.rows_read if quality.rows_read else 0.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cordon.envelope import Envelope
 from cordon.errors import Declined, Misconfigured
-from cordon.register.leaf import NO_DIGEST, DeclineCode, Receipt
+from cordon.register.leaf import NO_DIGEST, BudgetStatement, DeclineCode, Receipt
 from cordon.register.spending import Limits, Room, Spender, Spending
 from cordon.units import Digest, Rho
 from cordon.wire import codec
@@ -351,6 +351,22 @@ class Ledger(Outbox):
         """Number of the newest receipt; 0 before the first."""
         row = self._one("SELECT coalesce(max(number), 0) FROM charge")
         return 0 if row is None else int(row[0])
+
+    def restore(self, statements: list[tuple[int, Envelope]], receipts: list[tuple[int, Envelope]], now: int) -> None:
+        """Fill an empty ledger with what the register holds of it: (leaf, envelope) of each, in order of number."""
+        with self._transaction() as connection:
+            for leaf, envelope in statements:
+                statement, encoded = codec.decode(BudgetStatement, envelope.payload), codec.encode_envelope(envelope)
+                row = (statement.number, statement.domain, encoded, payload_hash(envelope), now, leaf)
+                connection.execute("INSERT INTO statement VALUES (?, ?, ?, ?, ?, ?)", row)
+                self._append("statement", encoded, now)
+            for leaf, envelope in receipts:
+                encoded = codec.encode_envelope(envelope)
+                receipt = _receipt(encoded)
+                named = (receipt.query_hash, receipt.attempt, receipt.transcript_hash)
+                values = (receipt.number, *named, encoded, payload_hash(envelope), *_charged(receipt), now, leaf)
+                connection.execute("INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+                self._append("charge", encoded, now)
 
     # Manifests
 

@@ -7,20 +7,23 @@ import pytest
 from members import FORCES, Analyst, Members
 
 from coordinator.register import Register
-from cordon.envelope import KeySigner
-from cordon.errors import QueryFailed, Refused, Unavailable, Untrusted
+from cordon.envelope import RECEIPT, KeySigner
+from cordon.errors import Misconfigured, QueryFailed, Refused, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
 from cordon.register.checkpoint import open_checkpoint, write_checkpoint
-from cordon.register.leaf import Checkpoint, DeclineCode, Erasure, Ground
+from cordon.register.leaf import Checkpoint, DeclineCode, Erasure, Ground, Receipt
 from cordon.register.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
 from cordon.units import Digest
 from cordon.wire import proofs
+from cordon.wire.codec import decode_envelope
 from cordon.wire.messages import Fixed, Vouch, Vouched
-from cordon.wire.proofs import LeavesRequest, Proof, ProofRequest
-from cordon.wire.signed import sign
+from cordon.wire.proofs import LeafPage, LeavesRequest, Proof, ProofRequest
+from cordon.wire.signed import peek, sign
 from node import contribute as contribute_module
+from node.ledger import Ledger
 from node.ledgerfile import create_ledger
+from node.recover import recover
 from node.standing import RegisterLink
 
 FORCE = "essex"
@@ -307,6 +310,60 @@ def test_a_shorter_register_does_not_open_a_restored_ledger(members):
     shown_to(members, FORCE, Shadow(members, keep=then, more=()))
     restart(members)
     assert not members.members[FORCE].link.is_open
+
+
+def wiped(members, force=FORCE):
+    """A force has lost its ledger."""
+    members.members[force].ledger.close()
+    for path in ledger_path(members, force).parent.glob("ledger.sqlite*"):
+        path.unlink()
+
+
+def test_a_lost_ledger_is_made_again_from_the_register(members):
+    """All that was charged is found again, numbers go on, and the ledger opens by Vouches like any other."""
+    for _ in range(2):
+        members.ask()
+    members.now += 10
+    members.keep_links()
+    charged = spent(members)
+    wiped(members)
+    count = recover(
+        ledger_path(members), members.channel(FORCE), force=FORCE, manifest=members.manifest, now=int(members.now)
+    )
+    assert count == 2
+    assert restart(members) == []
+    assert members.members[FORCE].link.is_open
+    assert spent(members) == charged
+    assert FORCE in members.ask()["answered"]
+    assert members.members[FORCE].ledger.sequence == 3
+    members.members[FORCE].ledger.close()
+    Ledger(ledger_path(members), force=FORCE).close()
+
+
+def test_a_ledger_is_not_made_from_a_register_that_misses_a_receipt(members):
+    """A coordinator that hides a charge, or shows other leaves than it signed, gets no ledger made of it."""
+    for _ in range(2):
+        members.ask()
+    members.now += 10
+    members.keep_links()
+    wiped(members)
+    channel = members.channel(FORCE)
+    register = members.store.register
+    first = next(
+        number for number, leaf in enumerate(register.read(0, register.size))
+        if decode_envelope(leaf).payload_type == RECEIPT and peek(Receipt, decode_envelope(leaf)).force == FORCE
+    )  # fmt: skip
+    leaves = register.read(0, register.size)
+    hidden = Shadow(members, keep=0, more=[*leaves[:first], *leaves[first + 1 :]])
+    members.on_reply = lambda _name, request, reply: (
+        hidden.reply(request) if isinstance(request, ProofRequest) else reply
+    )
+    with pytest.raises(Untrusted, match="not those of its checkpoint"):
+        recover(ledger_path(members), channel, force=FORCE, manifest=members.manifest, now=int(members.now))
+    channel.replace["Leaves"] = lambda _pages: [LeafPage(0, (*leaves[:first], *leaves[first + 1 :]))]
+    with pytest.raises(Misconfigured, match="do not follow one another at number 1"):
+        recover(ledger_path(members), channel, force=FORCE, manifest=members.manifest, now=int(members.now))
+    assert not ledger_path(members).exists()
 
 
 # Vouches
