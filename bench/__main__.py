@@ -20,6 +20,7 @@ import duckdb
 
 from bench.audit import audited
 from bench.clear import clear_analyst
+from bench.commits import committed
 from bench.federation import EPSILON, Asked, ask, prepared, running
 from bench.parts import measure
 from bench.processes import cpu_seconds, proportional_megabytes, resident_megabytes
@@ -58,6 +59,8 @@ def main() -> int:
         _say("laying out and loading")
         layout = prepared(Path(folder) / "federation", forces)
         rows = _measured(layout, warm_up, count)
+    _say("committing")
+    rows |= committed(50 if options.quick else 2000)
     _say("auditing a register")
     rows |= audited(*((20, 3) if options.quick else (2000, 43)))
     text = _tables(rows, forces, count)

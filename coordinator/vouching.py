@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from coordinator.presence import Presence
 from cordon.envelope import Envelope
-from cordon.errors import Refused
+from cordon.errors import Untrusted
 from cordon.manifest import Manifest
 from cordon.wire import codec, messages
 from cordon.wire.channel import Encoded
@@ -82,11 +82,10 @@ class Vouching:
             self._presence.send(force, Encoded(codec.encode(task, Task)))
 
     def vouch(self, envelope: Envelope, force: str) -> None:
-        """Carry a force's Vouch to everyone whose challenge is in it.
+        """Carry a force's Vouch to everyone whose challenge is in it, and who still waits.
 
         Raises:
             Untrusted: not signed by the force.
-            Refused: it vouches for nobody who waits.
         """
         vouch = open_signed(Vouch, envelope, self._manifest.keyring(force))
         served = [
@@ -94,8 +93,8 @@ class Vouching:
             for other, waiting in self._waiting.items()
             if other != force and waiting.challenge in vouch.challenges
         ]
-        if vouch.force != force or not served:
-            raise Refused("the Vouch is for nobody who waits for one")
+        if vouch.force != force:
+            raise Untrusted(f"{force} vouches in the name of {vouch.force}")
         task = Encoded(codec.encode(messages.Vouched((envelope,)), Task))
         for other, waiting in served:
             self._presence.send(other, task)

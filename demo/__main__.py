@@ -43,6 +43,8 @@ The federation stays up. In a second terminal:
   {cordon} explain "SELECT COUNT(*) FROM stop_search" --epsilon 1
   {cordon} query "SELECT object, COUNT(*) FROM stop_search GROUP BY object" --epsilon 1 --purpose strategic_assessment
   {cordon} node history --config {node}
+  {cordon} audit verify --profile {auditor}
+  {cordon} audit budget --profile {auditor} --force {force}
 
 Ctrl-C here stops everything and removes it."""
 
@@ -97,7 +99,10 @@ def _run(root: Path, count: int, out: Console, progress: Console) -> None:
         if os.environ.get("STAY"):
             cordon = Path(sys.executable).with_name("cordon")
             out.print(
-                PROMPT.format(profile=layout.profile(), cordon=cordon, node=layout.node_config(forces[1])),
+                PROMPT.format(
+                    profile=layout.profile(), cordon=cordon, node=layout.node_config(forces[1]),
+                    auditor=layout.auditor_profile, force=forces[1],
+                ),
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
             threading.Event().wait()

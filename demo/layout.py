@@ -28,6 +28,7 @@ from cordon.keyfile import write_certificate, write_private_key
 HERE = Path(__file__).parent
 DOMAINS = ("stop_records", "crime_records", "nominal_records")
 GOVERNANCE = 3
+AUDITOR = "ico"
 ONLY_STREET = ("northern-ireland",)
 ONLY_STOPS = ("west-midlands", "west-yorkshire")
 
@@ -75,6 +76,11 @@ class Layout:
         """An analyst's TOML file."""
         return self.root / "analysts" / analyst / "analyst.toml"
 
+    @property
+    def auditor_profile(self) -> Path:
+        """The auditor's TOML file."""
+        return self.root / "auditors" / AUDITOR / "auditor.toml"
+
 
 @cache
 def force_names() -> dict[str, str]:
@@ -106,6 +112,7 @@ def lay_out(root: Path, design: Design, analysts: Sequence[str] = ("alice",)) ->
     (root / "manifest.json").write_text(to_json(signed), encoding="utf-8")
     for analyst in analysts:
         _analyst(layout, analyst, authority)
+    _auditor(layout, AUDITOR, authority)
     return layout
 
 
@@ -231,5 +238,16 @@ def _analyst(layout: Layout, name: str, authority: _Authority) -> None:
     layout.profile(name).write_text(
         f'coordinator = "127.0.0.1:{layout.design.port}"\nsigning_key = "signing.key"\ncertificate = "signing.pem"\n'
         f'governance_keys = {list(layout.governance_keys)}\nworkspace = "workspace"\n{_TLS}',
+        encoding="utf-8",
+    )
+
+
+def _auditor(layout: Layout, name: str, authority: _Authority) -> None:
+    folder = layout.auditor_profile.parent
+    folder.mkdir(parents=True)
+    authority.tls(folder, Identity(Role.AUDITOR, name))
+    layout.auditor_profile.write_text(
+        f'coordinator = "127.0.0.1:{layout.design.port}"\ngovernance_keys = {list(layout.governance_keys)}\n'
+        f'mirror = "mirror"\n{_TLS}',
         encoding="utf-8",
     )

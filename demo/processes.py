@@ -120,6 +120,12 @@ class Federation:
             raise RuntimeError("the coordinator is not running")
         return self._coordinator
 
+    def publish(self, folder: Path) -> None:
+        """Write the register as static files, beside the serving coordinator."""
+        config = str(self.layout.coordinator_config)
+        command = _command("coordinator", "publish", str(folder), "--config", config)
+        subprocess.run(command, check=True, capture_output=True)
+
     def stop_nodes(self, *forces: str) -> None:
         """Stop these nodes, or all, in good order."""
         chosen = {force: self._nodes.pop(force) for force in (forces or tuple(self._nodes))}

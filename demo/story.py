@@ -19,19 +19,28 @@ from cordon.analyst.client import Client
 from cordon.analyst.compose import INTERVAL_95, cost_of_epsilon, plan_question
 from cordon.analyst.federation import Federation as Known
 from cordon.analyst.render import Format, print_answer
+from cordon.auditor.profile import read_profile as read_auditor
 from cordon.contract import Category, Contract
+from cordon.envelope import RECEIPT
 from cordon.errors import QueryFailed
 from cordon.noise import add_noise_share
 from cordon.query.plan import Plan
 from cordon.query.sql import Statement, parse_sql
+from cordon.reading.mirror import Mirror
+from cordon.reading.read import Options, Reader
+from cordon.reading.remote import CoordinatorSource
+from cordon.reading.static import folder_source
+from cordon.reading.verdict import Discrepancy
 from cordon.units import Rho
 from cordon.wire import messages
+from cordon.wire.channel import Channel
 from cordon.wire.messages import Event
 from demo.layout import Layout
 from demo.processes import Federation
 from demo.records import truth
 from demo.search import megabytes_of_ciphertexts, one_ciphertext, search, search_with_one_hidden
 from node.aggregate import Snapshot
+from node.ledger import Ledger
 from node.load import snapshot_path
 
 NATIONAL = "SELECT object, COUNT(*) AS searches FROM stop_search GROUP BY object ORDER BY searches DESC LIMIT 8"
@@ -67,7 +76,7 @@ class Story:
         self._spent: dict[str, Rho] = {}
 
     def tell(self, began: float) -> None:
-        """All six acts.
+        """All seven acts.
 
         Args:
             began: monotonic time at which the demonstration began.
@@ -77,6 +86,7 @@ class Story:
         self._coordinator_knows_nothing()
         self._decline_and_loss()
         self._budget()
+        self._audit()
         self._last_line(began)
 
     # Acts
@@ -188,6 +198,47 @@ class Story:
             self._say(f"refused: {refused}")
         else:
             raise AssertionError("a budget of epsilon 1 has paid for epsilon 0.8 twice")
+
+    def _audit(self) -> None:
+        self._title("6. An auditor, who trusts nobody but governance's keys", "")
+        profile = read_auditor(self._layout.auditor_profile)
+        options = Options(profile.governance_keys, jobs=2)
+        start = time.monotonic()
+        channel = Channel(profile.coordinator, profile.tls.read())
+        with self._progress.status("reading the register"), Mirror(None) as mirror:
+            result = Reader(mirror, CoordinatorSource(channel, opens_at_once=True), options).read()
+            seconds = time.monotonic() - start
+            rows = mirror.sql.execute("SELECT force, sum(rho) FROM receipts GROUP BY force").fetchall()
+        channel.close()
+        found = self._read_with_one_bit_changed(options)
+        equal = sum(rho == self._ledger_sum(force) for force, rho in rows)
+        counts = result.counts
+        self._say(
+            f"{result.checkpoint.size:,} leaves, {counts['receipts']} receipts and {counts['queries']} queries "
+            f"read and verified in {seconds:.1f} s: {len(result.discrepancies)} discrepancies; "
+            f"{result.readded.equal} sums added again from the forces' own ciphertexts, bit for bit equal.",
+            f"What the auditor adds up from receipts alone is what {equal} of {len(rows)} forces' own ledgers say.",
+            f"Published as files, with one bit of one receipt changed: leaf {found.leaf}, {found.what}",
+        )
+        if result.discrepancies or equal != len(rows):
+            raise AssertionError("the auditor has found what an honest register does not have")
+
+    def _read_with_one_bit_changed(self, options: Options) -> Discrepancy:
+        """What an auditor says first of published files in which a receipt was changed."""
+        folder = self._layout.root / "published"
+        self._federation.publish(folder)
+        bundle = min((folder / "tile" / "entries").rglob("*"), key=lambda path: (path.is_dir(), len(path.parts), path))
+        data = bytearray(bundle.read_bytes())
+        data[data.index(RECEIPT.encode()) + len(RECEIPT) + 60] ^= 1
+        bundle.write_bytes(data)
+        with Mirror(None) as mirror:
+            return Reader(mirror, folder_source(folder), options).read().discrepancies[0]
+
+    def _ledger_sum(self, force: str) -> int:
+        ledger = Ledger(self._layout.force_folder(force) / "state" / "ledger.sqlite", force=force, read_only=True)
+        total = sum(ledger.spending.lifetime(domain).nano for domain in ledger.spending.domains)
+        ledger.close()
+        return total
 
     def _last_line(self, began: float) -> None:
         manifest = self._known.manifest

@@ -139,6 +139,8 @@ def _row(opened: Opened, force: str, domain: str, year: int) -> dict[str, Any]:
         row[f"{name}_limit_rho"] = str(Rho(limit)) if limit is not None else None
         row[f"{name}_limit_epsilon"] = epsilon(Rho(limit)) if limit is not None else None
         row[f"{name}_left_rho"] = str(Rho(left)) if left is not None else None
+    for name in LIMITS[2:]:
+        row[f"{name}_rho"] = str(Rho(limits[name])) if name in limits else None
     row["rho_a_day"] = str(Rho(int(a_day)))
     row["exhausted_on"] = _exhausted(row["period_left_rho"], a_day, opened.mirror.time, year)
     return row

@@ -141,16 +141,15 @@ class Account:
             raise Wrong(f"the receipt of {force} is for another transcript, analyst, purpose or rho than the query's")
         if found.period > life.last_period:
             raise Wrong(f"the receipt of {force} is charged to {found.period}, long after the query was submitted")
-        known = self.charges.known(force, found.number)
-        if known is not None:
-            raise Wrong(f"receipt {found.number} of {force} also stands in leaf {known}: two of one number")
         if force in attempt.receipts:
             raise Wrong(f"is a second receipt of {force} for one attempt")
         self._check_gossip(index, found)
         payload_hash = hashlib.sha256(envelope.payload).digest()
-        attempt.receipts[force], attempt.numbers[force] = payload_hash, found.number
         charge = Charge(force, found.number, index, life.leaf, found.attempt, found.domain, found.period, found.rho)
-        self.charges.add(charge, found, payload_hash, life)
+        known = self.charges.add(charge, found, payload_hash, life)
+        if known is not None:
+            raise Wrong(f"receipt {found.number} of {force} also stands in leaf {known}: two of one number")
+        attempt.receipts[force], attempt.numbers[force] = payload_hash, found.number
         if attempt.failed is not None:
             self.charges.fail(attempt.failed, force, found.number)
         self.lives.changed(life, index)

@@ -83,26 +83,32 @@ class Charges:
         self._sql.executemany("REPLACE INTO chains VALUES (?, ?)", texts)
         self._changed.clear()
 
-    def known(self, force: str, number: int) -> int | None:
-        """Leaf of the receipt of this number, if one is here."""
-        chain = self._chain(force)
-        if number >= chain.next and not chain.waiting:
-            return None
-        self._flush_rows()
-        row = self._sql.execute("SELECT leaf FROM receipts WHERE force = ? AND number = ?", (force, number)).fetchone()
-        return None if row is None else int(row[0])
-
-    def add(self, charge: Charge, found: Any, payload_hash: bytes, life: Life) -> None:
-        """Take a receipt that fits its query and whose number is new."""
+    def add(self, charge: Charge, found: Any, payload_hash: bytes, life: Life) -> int | None:
+        """Take a receipt that fits its query; returns the leaf of another one of its number, if there is one."""
         chain = self._chain(charge.force)
+        if charge.number < chain.next or chain.waiting:
+            known = self._known(charge)
+            if known is not None:
+                return known
         self._rows.append(charge)
         if charge.number != chain.next:
             chain.waiting += 1
-            return
-        self._count(chain, charge, found, payload_hash, life.charged(charge.force))
+            return None
+        times = 1 if len(life.rosters) == 1 else life.charged(charge.force) + 1
+        self._count(chain, charge, found, payload_hash, times)
+        self._catch_up(chain)
+        return None
+
+    def _known(self, charge: Charge) -> int | None:
+        self._flush_rows()
+        row = self._sql.execute(_KNOWN, (charge.force, charge.number)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _catch_up(self, chain: Chain) -> None:
+        """Count the receipts that have waited for the one that came."""
         while chain.waiting:
             self._flush_rows()
-            row = self._sql.execute(_NEXT, (charge.force, chain.next)).fetchone()
+            row = self._sql.execute(_NEXT, (chain.force, chain.next)).fetchone()
             if row is None:
                 return
             chain.waiting -= 1
@@ -207,6 +213,7 @@ class Charges:
         self._rows.clear()
 
 
+_KNOWN = "SELECT leaf FROM receipts WHERE force = ? AND number = ?"
 _NEXT = "SELECT * FROM receipts WHERE force = ? AND number = ?"
 _BEFORE = "SELECT coalesce(sum(rho), 0) FROM receipts WHERE force = ? AND number < ? AND domain = ? AND period = ?"
 _STATEMENT = "SELECT previous, leaf, hash FROM statements WHERE force = ? AND number = ?"

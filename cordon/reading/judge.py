@@ -55,11 +55,15 @@ class Judge:
 
     # Times
 
-    def _clocks(self) -> Iterator[Discrepancy]:
+    def _clocks(self) -> Iterator[Discrepancy | Pending]:
         """Queries from the future: what they hold would stay fresh, and under embargo, for ever."""
         latest = self._time + self._members.newest.timing.clock_tolerance_seconds
-        for leaf, _ in self._sql.execute("SELECT leaf, submitted_at FROM queries WHERE submitted_at > ?", (latest,)):
-            yield Discrepancy(leaf, "the query was submitted later than the register was signed", Check.QUERIES)
+        query = "SELECT leaf, submitted_at FROM queries WHERE submitted_at > ?"
+        for leaf, submitted_at in self._sql.execute(query, (latest,)):
+            what = "the query was submitted later than the register was signed"
+            # A clock that was put right by an hour or so is no lie, and delays nothing for long.
+            far = submitted_at > self._time + DAY
+            yield Discrepancy(leaf, what, Check.QUERIES) if far else Pending(leaf, what)
 
     # Budgets
 
@@ -82,7 +86,7 @@ class Judge:
         stated = self._stated(charge, submitted_at)
         if stated is None:
             what = f"{name} is charged to {charge.domain!r}, for which no budget statement stands in the register"
-            return self._unless_fresh(submitted_at, charge.leaf, what, Check.BUDGETS)
+            return self._unless_fresh(max(submitted_at, self._time_at(charge.leaf)), charge.leaf, what, Check.BUDGETS)
         *limits, failed_limit = stated
         sums = self._sums(charge, analyst, purpose)
         for words, value, limit in zip(_WORDS, sums, limits, strict=True):
@@ -127,7 +131,7 @@ class Judge:
                 continue
             leaf, follower, submitted_at = self._sql.execute(_FOLLOWER, (force, number)).fetchone()
             what = f"receipts of {force} are missing: {_span(number, follower)} before the one in this leaf"
-            yield self._unless_fresh(submitted_at, leaf, what, Check.RECEIPTS)
+            yield self._unless_fresh(max(submitted_at, self._time_at(leaf)), leaf, what, Check.RECEIPTS)
 
     def _statement_gaps(self) -> Iterator[Discrepancy | Pending]:
         for force, state in self._sql.execute("SELECT force, state FROM chains ORDER BY force").fetchall():

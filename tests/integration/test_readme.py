@@ -37,25 +37,27 @@ def shape(lines: list[str]) -> list[str]:
         bare = re.sub(r"^query [0-9a-f]+$", "query #", line.rstrip())
         bare = re.sub(r"[\d.,]*\d( \?)?", "#", bare)
         bare = FORCES.sub(r"\1", re.sub(r"\s+", " ", re.sub(r"\^+", "^", bare)))
-        shaped.append(bare.replace(" ?", ""))
+        shaped.append(bare.replace(" ?", "").replace("under # %", "# %"))
     return shaped
 
 
 @pytest.fixture(scope="module")
-def profile(running: Live) -> str:
-    """An analyst who has just begun: nothing of the register was read yet."""
-    first = running.layout.profile()
-    text = first.read_text(encoding="utf-8")
-    begun = first.with_name("begun.toml")
-    begun.write_text(text.replace('workspace = "workspace"', 'workspace = "begun"'), encoding="utf-8")
-    return str(begun)
+def newcomer(running: Live) -> Path:
+    """The profile of an analyst who has read nothing yet."""
+    profile = running.layout.profile()
+    fresh = profile.with_name("newcomer.toml")
+    text = profile.read_text(encoding="utf-8").replace('workspace = "workspace"', 'workspace = "newcomer"')
+    fresh.write_text(text, encoding="utf-8")
+    return fresh
 
 
 @pytest.mark.parametrize(("command", "expected"), transcript(), ids=lambda item: item[0] if item else "")
-@pytest.mark.usefixtures("live")
-def test_the_readme_shows_what_a_person_sees(profile: str, command: list[str], expected: list[str]) -> None:
+def test_the_readme_shows_what_a_person_sees(
+    live: Live, newcomer: Path, command: list[str], expected: list[str]
+) -> None:
     """Every command of the transcript prints the lines that stand below it, but for the figures."""
-    done = run_cordon(*command, "--profile", profile)
+    auditor = str(live.layout.auditor_profile)
+    done = run_cordon(*command, CORDON_PROFILE=str(newcomer), CORDON_AUDITOR=auditor)
     lines = done.err.splitlines() if done.code else done.out.splitlines()
     found = [line for line in shape(lines) if not line.startswith(DECLINED_BY_A_RULE)]
 

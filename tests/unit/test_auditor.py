@@ -102,6 +102,7 @@ def test_budgets_are_what_receipts_add_up_to(cordon):
     assert essex["spent_epsilon"] > kent["spent_epsilon"] > 0
     assert essex["rho_a_day"].startswith("0.02")
     assert essex["exhausted_on"] < kent["exhausted_on"]
+    assert kent["analyst_limit_rho"] == kent["failed_limit_rho"] == "1000"
 
 
 def test_budgets_are_narrowed_and_turned(cordon):

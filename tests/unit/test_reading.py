@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 import tomllib
@@ -17,7 +18,7 @@ from cordon.reading.lives import find_lives
 from cordon.reading.mirror import FILE, Mirror, extended
 from cordon.reading.read import Options, Reader
 from cordon.reading.static import folder_source, opened_path, url_source
-from cordon.register.leaf import DeclineCode, Outcome, Receipt
+from cordon.register.leaf import Checkpoint, DeclineCode, Outcome, Receipt
 from cordon.register.merkle import Frontier, leaf_hash
 from cordon.register.spending import Spending
 from cordon.wire.codec import decode_envelope, encode_envelope
@@ -136,24 +137,65 @@ def test_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert found[0][0].leaf == 30
 
 
-def test_a_published_folder_and_its_address_read_alike(tmp_path):
-    """Files in a folder, and the same files from a web server, give the same result."""
-    register = busy()
-    register.write(tmp_path / "published")
-    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(tmp_path / "published")))
+@contextlib.contextmanager
+def web(handler):
+    """A web server on this machine; gives its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        by_url = read(register, url_source(f"http://127.0.0.1:{server.server_port}/"))
+        yield f"http://127.0.0.1:{server.server_port}/"
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Hands out files, and says nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_published_folder_and_its_address_read_alike(tmp_path):
+    """Files in a folder, and the same files from a web server, give the same result."""
+    register = busy()
+    register.write(tmp_path / "published")
+    with web(partial(Files, directory=str(tmp_path / "published"))) as address:
+        by_url = read(register, url_source(address))
+
     assert by_url == read(register, folder_source(tmp_path / "published"))
     assert by_url.discrepancies == ()
     assert by_url.counts["openings"] == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "body", "error"),
+    [
+        (302, "ftp://127.0.0.1/checkpoint", b"", Unavailable),
+        (302, "file:///etc/hostname", b"", Unavailable),
+        (500, "", b"", Unavailable),
+        (404, "", b"", Unavailable),
+        (200, "", b"x" * 5000, Malformed),
+        (200, "", b"no note", Malformed),
+    ],
+)
+def test_an_address_that_misbehaves_is_refused(status, location, body, error):
+    """Redirects to other schemes, failures, and files beyond their size are typed errors."""
+
+    class Misbehaving(Files):
+        def do_GET(self):
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+    with web(Misbehaving) as address, pytest.raises(error):
+        read(Register(stated=False), url_source(address))
 
 
 def test_a_source_that_is_none_is_named(tmp_path):
@@ -330,6 +372,21 @@ def test_whole_blocks_give_the_same_tree(before, more):
     start = Frontier().extended(map(leaf_hash, leaves[:before]))
 
     assert extended(start, leaves[before:]) == Frontier().extended(map(leaf_hash, leaves))
+
+
+def test_every_earlier_root_can_be_computed():
+    """Whatever pages leaves came in, and after unverified ones were dropped, each size has the root of its leaves."""
+    leaves = [bytes([at % 251, at // 251]) for at in range(1100)]
+    with Mirror(None) as mirror:
+        mirror.append(leaves[:300])
+        mirror.accept(Checkpoint(300, mirror.fetched.root), 1, b"note")
+        mirror.append([b"not the register's"] * 700)
+        mirror.forget_unverified()
+        for start in range(300, 1100, 170):
+            mirror.append(leaves[start : start + 170])
+
+        for size in (0, 1, 255, 256, 257, 299, 300, 301, 511, 512, 513, 1024, 1099, 1100):
+            assert mirror.root_at(size) == Frontier().extended(map(leaf_hash, leaves[:size])).root
 
 
 def test_openings_lie_where_tiles_would():
