@@ -109,6 +109,17 @@ def cost_of_half_width(
     return _cost(Rho(most), manifest, attempts)
 
 
+def check_purpose(purpose: str, manifest: Manifest) -> None:
+    """Check that a purpose is one of the federation's.
+
+    Raises:
+        QuestionRefused: it is not.
+    """
+    if purpose not in manifest.by_purpose:
+        listed = ", ".join(sorted(manifest.by_purpose))
+        raise QuestionRefused(f"the federation lists no purpose {purpose!r}", hint=f"purposes: {listed}")
+
+
 def size_of_one(block: Block, contract: Contract) -> float:
     """How much one of a block's integers is in the measure's own unit, e.g. 0.01 for a sum of pence in GBP."""
     column = contract.column(block.measure.column) if block.measure.column else None
@@ -136,9 +147,7 @@ def compose(
     Raises:
         QuestionRefused: the purpose is not listed, or the question cannot be planned.
     """
-    if purpose not in manifest.by_purpose:
-        listed = ", ".join(sorted(manifest.by_purpose))
-        raise QuestionRefused(f"the federation lists no purpose {purpose!r}", hint=f"purposes: {listed}")
+    check_purpose(purpose, manifest)
     plan = plan_question(question, cost.rho, contract, manifest)
     opener, seed, nonce = Opener(plan.parameters), secrets.token_bytes(SEED_BYTES), secrets.token_bytes(32)
     public_key = opener.public_key()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cordon.analyst.budgets import Known, outlook, shares
 from cordon.analyst.client import Client
-from cordon.analyst.compose import Cost
+from cordon.analyst.compose import Cost, check_purpose
 from cordon.analyst.document import read_document
 from cordon.analyst.federation import Federation
 from cordon.analyst.library import MOST_AFTER, MOST_BEFORE, Library
@@ -108,7 +108,13 @@ def with_shares(
 def budget_facts(
     library: Library, question: Question, cost: Cost, analyst: Digest, purpose: str | None, manifest: Manifest
 ) -> dict[str, Any] | None:
-    """What a question would leave of budgets, as far as the copy knows; None where nothing was read."""
+    """What a question would leave of budgets, as far as the copy knows; None where nothing was read.
+
+    Raises:
+        QuestionRefused: the federation does not list the purpose.
+    """
+    if purpose is not None:
+        check_purpose(purpose, manifest)
     if not library.size:
         return None
     known = Known(library.statements(), library.spending(), library.domains(question.dataset), library.time)
