@@ -71,6 +71,7 @@ class Party:
             "CORDON_NODE_CONFIG": str(self.etc / "node.toml"),
             "CORDON_COORDINATOR_CONFIG": str(self.etc / "coordinator.toml"),
             "CORDON_PROFILE": str(self.etc / "analyst.toml"),
+            "CORDON_AUDITOR": str(self.etc / "auditor.toml"),
         }
         self._service: subprocess.Popen[bytes] | None = None
 
@@ -159,6 +160,7 @@ class Cast:
             member.tidy()
         self.coordinator = self._party("coordinator", LISTEN=address)
         self.analyst = self._party("analyst", ANALYST="alice")
+        self.auditor = self._party("auditor", AUDITOR="ico")
         self.forces = {force: self.force(force, name) for force, name in FORCES.items()}
 
     def force(self, force: str, name: str) -> Party:
@@ -170,7 +172,7 @@ class Cast:
     @property
     def everybody(self) -> list[Party]:
         """Whoever has a configuration."""
-        return [self.coordinator, self.analyst, *self.forces.values()]
+        return [self.coordinator, self.analyst, self.auditor, *self.forces.values()]
 
     def kill(self) -> None:
         """End every service."""
@@ -239,6 +241,7 @@ def found(cast: Cast) -> None:
     first.run("governance-authority")
     cast.coordinator.run("coordinator-keys")
     cast.analyst.run("analyst-keys")
+    cast.auditor.run("auditor-keys")
     for party in cast.forces.values():
         party.run("force-keys")
     for party in cast.everybody:
@@ -287,6 +290,16 @@ def check_answer(cast: Cast) -> None:
     counts = figures(cast.analyst.run("analyst-query"))
     assert abs(counts["female"] - WOMEN * len(cast.forces)) < FAR_OFF
     assert abs(counts["male"] - MEN * len(cast.forces)) < FAR_OFF
+
+
+def audit(cast: Cast) -> None:
+    """The auditor verifies the register at the coordinator, and anybody its published files."""
+    cast.auditor.run("auditor-profile")
+    said = json.loads(cast.auditor.run("auditor-verify"))
+    assert (said["verdict"], said["discrepancies"], said["counts"]["queries"]) == ("ok", 0, 1)
+    cast.coordinator.run("coordinator-publish")
+    assert (cast.coordinator.sent / "register" / "checkpoint").is_file()
+    shutil.rmtree(cast.coordinator.sent / "register")
 
 
 def pause_and_resume(cast: Cast) -> None:
@@ -365,6 +378,7 @@ def test_a_federation_lives_by_the_runbook_alone(tmp_path: Path) -> None:
         start_all(cast)
         assert "epsilon per attempt" in cast.analyst.run("analyst-explain")
         check_answer(cast)
+        audit(cast)
         pause_and_resume(cast)
         restore_coordinator(cast)
         check_answer(cast)
