@@ -6,15 +6,17 @@ write there cannot erase: only a governance key's signature counts.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from coordinator.store import Store
 from cordon.envelope import Envelope, from_json
-from cordon.errors import CordonError, Malformed, Refused, Unavailable
+from cordon.errors import CordonError, Refused, Unavailable
 from cordon.manifest import Manifest
-from cordon.register.leaf import Erasure, QuerySubmitted
+from cordon.register.leaf import Erasure, ManifestAdopted, QuerySubmitted
+from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.signed import PAYLOAD_TYPES, open_signed, peek
 
@@ -30,21 +32,29 @@ class Erasures:
         self._store = store
         self._manifest = manifest
         self._log = log
+        self._done: set[Path] = set()
 
     async def take(self) -> None:
-        """Carry out every order that waits; a wrong one is set aside by name."""
+        """Carry out every order that waits; a wrong one is told of once, and set aside where that is possible."""
         for path in sorted(self._folder.glob("*.json")):
+            if path in self._done:
+                continue
             try:
-                envelope = from_json(path.read_text(encoding="utf-8"))
-                await self.carry_out(envelope)
+                await self.carry_out(from_json(path.read_text(encoding="utf-8")))
             except Unavailable:
                 # The query is still open: its forces may yet need what it asks.
                 continue
             except (CordonError, OSError, UnicodeDecodeError) as error:
                 self._log.error("an order to erase does not hold", reason=f"{path.name}: {error}")
-                path.rename(path.with_suffix(".refused"))
-                continue
-            path.unlink()
+                self._set_aside(path, path.with_suffix(".refused"))
+            else:
+                self._set_aside(path, path.with_suffix(".done"))
+
+    def _set_aside(self, path: Path, name: Path) -> None:
+        self._done.add(path)
+        # The folder may be somebody else's: then the order stays, and is not looked at again.
+        with suppress(OSError):
+            path.rename(name)
 
     async def carry_out(self, envelope: Envelope) -> None:
         """Append a signed erasure, and remove what its leaf commits to; once.
@@ -55,21 +65,24 @@ class Erasures:
             Unavailable: the leaf's query is open.
         """
         erasure = open_signed(Erasure, envelope, self._manifest.governance_keys)
+        if erasure.leaf_index >= self._store.register.size:
+            raise Refused(f"the register has no leaf {erasure.leaf_index}")
         register = self._store.register
         found = register.read(erasure.leaf_index, erasure.leaf_index + 1)
         if not found or not list(register.openings(erasure.leaf_index, erasure.leaf_index + 1, public_by=None)):
             raise Refused(f"leaf {erasure.leaf_index} commits to nothing that is kept")
         leaf = codec.decode_envelope(found[0])
-        if leaf.payload_type == PAYLOAD_TYPES[Erasure]:
-            raise Malformed("an erasure cannot be erased")
+        if leaf.payload_type == PAYLOAD_TYPES[ManifestAdopted]:
+            raise Refused("a manifest is what everybody verifies the register with, and cannot be erased")
 
         def change() -> None:
+            query_hash = b""
             if leaf.payload_type == PAYLOAD_TYPES[QuerySubmitted]:
                 query_hash = peek(QuerySubmitted, leaf).query_hash
-                if not self._store.scrub(query_hash):
+                if not self._store.scrub(Digest(query_hash)):
                     raise Unavailable("the query is still open")
             register.append(envelope)
-            register.erase(erasure.leaf_index)
+            register.erase(erasure.leaf_index, query_hash)
 
         await self._store.write(change)
         self._log.info("erased", leaf=erasure.leaf_index)

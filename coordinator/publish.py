@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from coordinator.register import Register
+from cordon.errors import Refused
 from cordon.register.merkle import packed
 from cordon.register.tiles import WIDTH, index_path, pack_entries, tile_path, tiles_of
 from cordon.wire import codec
@@ -25,7 +26,11 @@ def publish(register: Register, note: bytes, folder: Path, *, now: int, progress
     Args:
         note: signed checkpoint of the register as it stands.
         now: openings whose embargo has passed by then are written, others removed; seconds since 1970-01-01 UTC.
+
+    Raises:
+        Refused: the folder holds another register's files.
     """
+    _check_folder(folder, note)
     size, written = register.size, 0
     for level, number, width in tiles_of(size):
         hashes = partial(_hashes, register, level, number, width)
@@ -37,6 +42,12 @@ def publish(register: Register, note: bytes, folder: Path, *, now: int, progress
     written += _write_openings(register, folder, size, now)
     _replace(folder / "checkpoint", note)
     return written + 1
+
+
+def _check_folder(folder: Path, note: bytes) -> None:
+    before = folder / "checkpoint"
+    if before.is_file() and before.read_bytes().partition(b"\n")[0] != note.partition(b"\n")[0]:
+        raise Refused(f"{folder} holds another register's files", hint="name another folder; those stay as they are")
 
 
 def _write_openings(register: Register, folder: Path, size: int, now: int) -> int:

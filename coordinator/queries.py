@@ -54,6 +54,9 @@ MOST_QUERIES_AN_HOUR = 2000
 """Of one analyst, whatever becomes of them: each leaves leaves and rows for ever."""
 
 
+MOST_ROSTERS_DECLINED = 3
+"""Fixed rosters that a force may decline within 30 days before it is named as the one that was missing."""
+
 MOST_CLOSED = 200
 """Queries that a force which was not connected is told the end of."""
 
@@ -368,8 +371,12 @@ class Queries:
         self._advance(live)
 
     def _decided(self, decision: Decision) -> rounds.Decided:
-        # Who finds fault with a roster is not the one at fault, and is neither named nor cooled down for it.
+        # Who finds fault with a roster is not the one at fault, unless it does so again and again.
         to_blame = decision.code is not DeclineCode.ROSTER
+        if not to_blame and decision.attempt:
+            name = f"{decision.force} declines rosters"
+            now = self._clock()
+            to_blame = self._store.note_failing((name,), now)[name] > MOST_ROSTERS_DECLINED
         return rounds.Decided(decision.force, decision.attempt, decision.outcome, self._clock(), to_blame=to_blame)
 
     def _apply(self, live: Live, given: rounds.Input) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from coordinator.notary import Notary
 from coordinator.store import Store
 from cordon.envelope import Envelope
-from cordon.errors import Malformed, Untrusted
+from cordon.errors import Malformed, Refused, Untrusted
 from cordon.identity import Identity, Role
-from cordon.manifest import Manifest
+from cordon.manifest import Manifest, parse_manifest
 from cordon.register.leaf import BudgetStatement, Receipt
+from cordon.units import Digest
 from cordon.wire.channel import Handler
 from cordon.wire.messages import Accepted, ContributionHead
 from cordon.wire.proofs import (
@@ -85,11 +88,12 @@ class Reading:
         """A receipt or budget statement from a force's outbox."""
         if caller.role is not Role.FORCE:
             raise Untrusted(f"{caller.uri} is not a force")
-        keys = self._manifest.keyring(caller.name)
+        keys = self._keys_of(caller.name)
         register = self._store.register
         if envelope.payload_type == PAYLOAD_TYPES[Receipt]:
             receipt = open_signed(Receipt, envelope, keys)
             _check_own(receipt.force, caller)
+            self._check_roster(receipt)
             await self._store.write(lambda: register.append_receipt(envelope, receipt))
         elif envelope.payload_type == PAYLOAD_TYPES[BudgetStatement]:
             statement = open_signed(BudgetStatement, envelope, keys)
@@ -98,6 +102,24 @@ class Reading:
         else:
             raise Malformed("receipts and budget statements are deposited, and nothing else")
         return Accepted()
+
+    def _keys_of(self, force: str) -> dict[Digest, Ed25519PublicKey]:
+        """A force's keys of now and before: what lay in its outbox when it changed its key is still its own."""
+        earlier = [parse_manifest(envelope.payload) for envelope in self._store.register.manifests()]
+        keys: dict[Digest, Ed25519PublicKey] = {}
+        for manifest in (*earlier, self._manifest):
+            if force in manifest.by_id:
+                keys |= manifest.keyring(force)
+        return keys
+
+    def _check_roster(self, receipt: Receipt) -> None:
+        roster = self._store.roster(receipt.query_hash, receipt.attempt)
+        register = self._manifest.register_
+        if roster is None and register is not None and register.replaces_root is not None:
+            # Of the register that this one replaces.
+            return
+        if roster is None or receipt.force not in roster.forces:
+            raise Refused(f"{receipt.force} was on no roster of that query and attempt")
 
 
 def _check_own(force: str, caller: Identity) -> None:

@@ -11,7 +11,7 @@ from coordinator import rounds
 from coordinator.admission import Known, transcript_of
 from coordinator.combine import RunningSum
 from coordinator.rounds import Phase, Round
-from coordinator.store import THE_SUM, Store, StoredRoster
+from coordinator.store import FORGOTTEN_SECONDS, THE_SUM, Store, StoredRoster
 from cordon.envelope import Signer
 from cordon.manifest import Manifest
 from cordon.register.leaf import AttemptFailed, Completed, QueryEnded, RosterFixed
@@ -88,9 +88,20 @@ class Recorder:
         failed = sign(AttemptFailed(query_hash, over.attempt, over.missing), self._signer)
         self._store.register.append(failed)
         self._store.add_event(query_hash, messages.AttemptLost(failed))
-        self._store.cool_down(over.missing, self._clock() + self._manifest.timing.cooldown_seconds)
+        self._cool_down(live, over)
         live.total = None
         self._log.warning("attempt failed", query=query_hash.hex()[:12], attempt=over.attempt)
+
+    def _cool_down(self, live: Live, over: rounds.AttemptOver) -> None:
+        """Leave out who made an attempt fail, twice as long each time.
+
+        Where a force found fault with the roster, that is who on it has failed before: forces shun those.
+        """
+        now, roster = self._clock(), self._store.roster(live.known.query_hash, over.attempt)
+        suspects = over.missing or tuple(self._store.failing(roster.forces if roster is not None else (), now))
+        for force, times in self._store.note_failing(suspects, now).items():
+            seconds = self._manifest.timing.cooldown_seconds * 2 ** (times - 1)
+            self._store.cool_down((force,), now + min(seconds, FORGOTTEN_SECONDS))
 
     def _record_sum(self, live: Live, attempt: int) -> None:
         query_hash = live.known.query_hash

@@ -35,13 +35,17 @@ from cordon.wire import codec
 from cordon.wire.proofs import Inclusion, Opening, Proof
 from cordon.wire.signed import payload_hash
 
-MOST_INCLUSIONS = 2000
+MOST_INCLUSIONS = 500
 """Of one request."""
 
 MOST_AHEAD = 1000
 """How far a force's receipt number may lie beyond the newest one that the register has."""
 
+MOST_NUMBER = 2**62
+"""Beyond any number that a force can have come to."""
+
 _TILES_KEPT = 2048
+_NODES_KEPT = 1 << 16
 SCHEMA = """
     ALTER TABLE leaf ADD COLUMN hash BLOB;
     CREATE INDEX leaf_by_hash ON leaf (hash);
@@ -52,6 +56,7 @@ SCHEMA = """
     CREATE INDEX opening_by_query ON opening (query_hash);
     CREATE TABLE receipt_leaf (force TEXT NOT NULL, number INTEGER NOT NULL, payload_hash BLOB NOT NULL,
         PRIMARY KEY (force, number, payload_hash));
+    CREATE TABLE failing (force TEXT PRIMARY KEY, times INTEGER NOT NULL, newest REAL NOT NULL);
     CREATE TABLE statement_leaf (force TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (force, number));
     """
 
@@ -79,8 +84,9 @@ class Register:
         self._connection = connection
         self._rows = rows
         self._tiles: OrderedDict[tuple[int, int], tuple[Digest, ...]] = OrderedDict()
-        self._node: Node = node_of(self._tile)
         self._edges: list[_Edge] = []
+        # A complete subtree never changes.
+        self._node: Node = lru_cache(_NODES_KEPT)(node_of(self._tile))
         size = self._read_edges()
         self._growing = self._frontier = Frontier.of(size, self._node)
         self._root_at = lru_cache(256)(self._root)
@@ -128,9 +134,11 @@ class Register:
         rows = self._rows("SELECT max(public_from) FROM opening WHERE query_hash = ?", query_hash)
         return int(rows[0][0] or 0)
 
-    def erase(self, number: int) -> None:
-        """Remove what a leaf commits to; the leaf stays."""
+    def erase(self, number: int, query_hash: bytes = b"") -> None:
+        """Remove what a leaf commits to, and with a query its texts and published answer; the leaves stay."""
         self._connection.execute("DELETE FROM opening WHERE number = ?", (number,))
+        if query_hash:
+            self._connection.execute("DELETE FROM opening WHERE query_hash = ?", (query_hash,))
 
     def append_receipt(self, envelope: Envelope, receipt: Receipt) -> bool:
         """Append a force's receipt; False where it stands in the register already.
@@ -140,6 +148,8 @@ class Register:
         Raises:
             Untrusted: a third of one number, or a number far beyond the newest.
         """
+        if receipt.number >= MOST_NUMBER:
+            raise Untrusted(f"receipt {receipt.number} of {receipt.force} cannot be its next one")
         digest = payload_hash(envelope)
         same = "SELECT payload_hash FROM receipt_leaf WHERE force = ? AND number = ?"
         known = [row[0] for row in self._rows(same, receipt.force, receipt.number)]
@@ -160,6 +170,7 @@ class Register:
             Untrusted: its number is not the force's next one.
         """
         newest = "SELECT coalesce(max(number), 0) FROM statement_leaf WHERE force = ?"
+        # Compared before any statement of SQL sees it: what a force writes may be beyond an integer of SQLite's.
         before = int(self._rows(newest, force)[0][0])
         if number <= before:
             return False
@@ -168,6 +179,12 @@ class Register:
         self.append(envelope)
         self._connection.execute("INSERT INTO statement_leaf VALUES (?, ?)", (force, number))
         return True
+
+    def manifests(self) -> list[Envelope]:
+        """Every manifest that was adopted, in order."""
+        rows = self._rows("SELECT bytes FROM opening WHERE query_hash = x'' ORDER BY number")
+        found = [codec.decode(Opening, row[0]).document for row in rows]
+        return [document for document in found if document is not None]
 
     def grow(self) -> None:
         """Take every new leaf into the tree; once at the end of each transaction."""
@@ -262,6 +279,8 @@ class Register:
         known = self._tiles.get((level, number))
         if known is not None:
             return known
+        if level < len(self._edges) and number == self._edges[level].number:
+            return tuple(self._edges[level].hashes)
         rows = self._rows("SELECT hashes FROM tile WHERE level = ? AND number = ?", level, number)
         hashes = unpacked(rows[0][0]) if rows else ()
         if len(hashes) == WIDTH:

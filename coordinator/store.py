@@ -21,7 +21,7 @@ from coordinator import register
 from coordinator.register import Register
 from coordinator.rounds import Round
 from cordon.envelope import Envelope
-from cordon.errors import CordonError, Misconfigured, Unavailable
+from cordon.errors import CordonError, Malformed, Misconfigured, Unavailable
 from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import Event, Ready
@@ -61,6 +61,9 @@ MIGRATIONS = (
     """,
     register.SCHEMA,
 )
+FORGOTTEN_SECONDS = 30 * 86_400.0
+"""After which an attempt that a force made fail counts no more."""
+
 THE_SUM = ""
 """Stands in a ciphertext's `force` for the sum of all."""
 
@@ -215,6 +218,10 @@ class Store:
         except CordonError as error:
             self._connection.execute("ROLLBACK TO change")
             return None, error
+        except OverflowError:
+            # A number from the wire that no integer of SQLite's holds: it must not stop the coordinator.
+            self._connection.execute("ROLLBACK TO change")
+            return None, Malformed("a number is too large to be meant")
         finally:
             self._connection.execute("RELEASE change")
         return result, None
@@ -372,6 +379,21 @@ class Store:
     def cool_down(self, forces: tuple[str, ...], until: float) -> None:
         """Leave forces that failed a roster out of new ones for a while."""
         self._connection.executemany("INSERT OR REPLACE INTO cooldown VALUES (?, ?)", [(f, until) for f in forces])
+
+    def note_failing(self, forces: tuple[str, ...], now: float) -> dict[str, int]:
+        """Count a failed attempt against each of these forces; how often each has failed of late."""
+        for force in forces:
+            self._connection.execute(
+                "INSERT INTO failing VALUES (?, 1, ?) ON CONFLICT (force) DO UPDATE SET "
+                "times = CASE WHEN newest < ? THEN 1 ELSE min(times + 1, 40) END, newest = excluded.newest",
+                (force, now, now - FORGOTTEN_SECONDS),
+            )
+        return self.failing(forces, now)
+
+    def failing(self, forces: tuple[str, ...], now: float) -> dict[str, int]:
+        """How often each of these forces has failed of late; those that have not are left out."""
+        rows = self._rows("SELECT force, times FROM failing WHERE newest >= ?", now - FORGOTTEN_SECONDS)
+        return {force: times for force, times in rows if force in forces}
 
     def cooling(self, now: float) -> frozenset[str]:
         """Forces that are left out at this time."""

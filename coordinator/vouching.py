@@ -25,13 +25,10 @@ BATCH_SECONDS = 0.5
 AGAIN_SECONDS = 5.0
 """After which a force that has not vouched is asked again."""
 
-_SPARE = 2
-"""Vouches beyond those that are needed, in case one of them lies on another line."""
-
 
 @dataclass(eq=False)
 class _Waiting:
-    """A force that has not been vouched for by enough others."""
+    """A connected force's challenge. It stays as long as the connection: Vouches may be lost, or worth nothing."""
 
     challenge: bytes
     asked_at: float
@@ -99,5 +96,3 @@ class Vouching:
         for other, waiting in served:
             self._presence.send(other, task)
             waiting.vouched.add(force)
-            if len(waiting.vouched) >= self._manifest.vouches_needed + _SPARE:
-                del self._waiting[other]

@@ -7,6 +7,7 @@ statement. The result has the plan's shape whatever the records are.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ from cordon.wire.messages import HeldContract
 from node.load import MONTH_SUFFIX, RANK, UNIT
 
 _MEMORY_LIMIT = "256MB"
+
+
+MOST_STATEMENTS = 256
+"""Compiled statements that a snapshot keeps."""
 
 
 class Snapshot:
@@ -54,6 +59,7 @@ class Snapshot:
             raise Misconfigured(
                 f"{path} was built for another contract than the manifest lists", hint="build it anew: cordon node load"
             )
+        self._statements = _Statements(contract)
         self._warm_up()
         self.held = HeldContract(row[0], row[1], Digest(row[2]), row[3], row[4], row[5], row[6], row[7])
         self.domain = str(row[8])
@@ -75,7 +81,7 @@ class Snapshot:
         cells = [0] * plan.cells
         try:
             with self._lock:
-                rows = self._database.execute(compile_plan(plan, self._contract)).fetchall()
+                rows = self._database.execute(self._statements.of(plan)).fetchall()
         except (duckdb.Error, MemoryError):
             raise Declined(DeclineCode.FAULT.words, "this force could not compute its share") from None
         places = _places(plan, self._contract, force)
@@ -102,6 +108,23 @@ def compile_plan(plan: Plan, contract: Contract) -> str:
     keys = [kept[_stored_key(axis, contract)] for axis in plan.axes if axis.key.column != FORCE]
     expression = kept.group_by(keys).aggregate(**measures) if keys else kept.aggregate(**measures)
     return str(ibis.to_sql(expression, dialect="duckdb"))
+
+
+class _Statements:
+    """Statements that were compiled before: the same question is often asked again, at another cost."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._known: OrderedDict[tuple[object, ...], str] = OrderedDict()
+
+    def of(self, plan: Plan) -> str:
+        """The statement of a plan; what it says follows from question, measures and axes alone."""
+        name = (plan.question, tuple(block.measure for block in plan.blocks), tuple(axis.key for axis in plan.axes))
+        if name not in self._known:
+            self._known[name] = compile_plan(plan, self._contract)
+            if len(self._known) > MOST_STATEMENTS:
+                self._known.popitem(last=False)
+        return self._known[name]
 
 
 def _schema(contract: Contract) -> dict[str, str]:

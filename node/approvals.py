@@ -104,8 +104,16 @@ class Desk:
                 self._without_effect.add(mark)
                 tell(path.name, str(error))
             else:
-                path.unlink(missing_ok=True)
+                self._put_away(path, mark, tell)
         return self._settled()
+
+    def _put_away(self, path: Path, mark: tuple[str, int, int], tell: Tell) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            # It counts, and lies in somebody else's folder: it is not looked at again.
+            self._without_effect.add(mark)
+            tell(path.name, f"taken up, but the file cannot be removed: {error.strerror}")
 
     def forget(self, query_hash: Digest) -> None:
         """Name a query no more: it is decided, or can never be."""

@@ -61,11 +61,16 @@ class Standing:
 class Roster:
     """A roster that passed every check."""
 
-    size: int
-    """Forces on it, |R|."""
+    forces: tuple[str, ...]
+    """In order."""
     transcript: Digest
     pairs: PairKeys
     sealer: Sealer
+
+    @property
+    def size(self) -> int:
+        """Forces on it, |R|."""
+        return len(self.forces)
 
 
 class Forked(Declined):
@@ -207,7 +212,7 @@ def check_roster(
         sealer = Sealer(fixed.public_key, admission.plan.parameters)
     except (Untrusted, Malformed) as error:
         raise _refused(str(error)) from None
-    return Roster(len(notes), transcript, pairs, sealer)
+    return Roster(tuple(forces), transcript, pairs, sealer)
 
 
 def contribute(
@@ -268,6 +273,7 @@ def contribute(
         ciphertexts=chunks,
         expires=terms.expires,
         now=now,
+        others=tuple(other for other in roster.forces if other != force),
         make_receipt=make_receipt,
         check=check,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from cordon.envelope import Envelope
 from cordon.errors import Declined, Misconfigured
 from cordon.register.leaf import NO_DIGEST, BudgetStatement, DeclineCode, Receipt
+from cordon.register.merkle import leaf_hash
 from cordon.register.spending import Limits, Room, Spender, Spending
 from cordon.units import Digest, Rho
 from cordon.wire import codec
@@ -239,12 +240,13 @@ class Ledger(Outbox):
             missing: forces that did not contribute, as far as the coordinator has named them.
         """
         row = self._one(
-            "SELECT domain, period, rho FROM charge WHERE query_hash = ? AND attempt = ?", query_hash, attempt
+            "SELECT domain, period, rho, roster FROM charge WHERE query_hash = ? AND attempt = ?", query_hash, attempt
         )
         known = self._one("SELECT 1 FROM failure WHERE query_hash = ? AND attempt = ?", query_hash, attempt)
         if row is None or known is not None:
             return
-        names = " ".join(missing)
+        # Only who was on the roster can have been missing, and not the one who was charged.
+        names = " ".join(sorted(set(missing) & set((row[3] or "").split())))
         with self._lock:
             with self._transaction() as connection:
                 connection.execute("INSERT INTO failure VALUES (?, ?, ?, ?, ?)", (query_hash, attempt, names, *row[:2]))
@@ -290,12 +292,14 @@ class Ledger(Outbox):
         ciphertexts: list[bytes],
         expires: int,
         now: int,
+        others: tuple[str, ...] = (),
         make_receipt: Callable[[Position], tuple[Envelope, Receipt]],
         check: Callable[[], None],
     ) -> Contribution:
         """Charge, receipt and the bytes to send, in one durable transaction.
 
         Args:
+            others: the other forces of the roster.
             make_receipt: makes and signs the receipt for its position.
             check: raises Declined where the node must not commit any more, e.g. because it was paused.
 
@@ -313,7 +317,7 @@ class Ledger(Outbox):
                 envelope, receipt = make_receipt(position)
                 encoded = codec.encode_envelope(envelope)
                 connection.execute(
-                    "INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                    "INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                     (
                         position.number,
                         query_hash,
@@ -327,6 +331,7 @@ class Ledger(Outbox):
                         position.period_sum.nano,
                         position.lifetime_sum.nano,
                         now,
+                        " ".join(others),
                     ),
                 )
                 connection.executemany(
@@ -365,7 +370,7 @@ class Ledger(Outbox):
                 receipt = _receipt(encoded)
                 named = (receipt.query_hash, receipt.attempt, receipt.transcript_hash)
                 values = (receipt.number, *named, encoded, payload_hash(envelope), *_charged(receipt), now, leaf)
-                connection.execute("INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+                connection.execute("INSERT INTO charge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", values)
                 self._append("charge", encoded, now)
 
     # Manifests
@@ -427,6 +432,11 @@ class Ledger(Outbox):
             )
             for query_hash, analyst, outcome, code, text, decided_at, envelope in rows
         ]
+
+    def receipt_before_newest(self, back: int) -> Digest | None:
+        """Hash as a leaf of the receipt that stands `back` numbers before the newest; None where there are fewer."""
+        row = self._one("SELECT receipt FROM charge ORDER BY number DESC LIMIT 1 OFFSET ?", back)
+        return None if row is None else leaf_hash(row[0])
 
     def receipt_hash(self, number: int) -> Digest | None:
         """Payload hash of the receipt with this number, if there is one."""

@@ -59,6 +59,7 @@ MIGRATIONS = (
     CREATE TABLE checkpoint (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL,
         time INTEGER NOT NULL, note BLOB NOT NULL);
     ALTER TABLE charge ADD COLUMN leaf INTEGER;
+    ALTER TABLE charge ADD COLUMN roster TEXT;
     CREATE INDEX charge_unproven ON charge (at) WHERE leaf IS NULL;
     CREATE TABLE evidence (at INTEGER NOT NULL, what TEXT NOT NULL, bytes BLOB NOT NULL);
     """,

@@ -102,7 +102,7 @@ class Outbox(LedgerFile):
         Raises:
             Misconfigured: this force holds a later one, or another one of that size.
         """
-        row = self._one("SELECT origin, size, root FROM checkpoint ORDER BY size DESC LIMIT 1")
+        row = self._one("SELECT origin, size, root FROM checkpoint ORDER BY time DESC LIMIT 1")
         if row is None or self.accepted(origin).size:
             return
         if row[1] > replaces.size or (row[1] == replaces.size and row[2] != replaces.root):

@@ -104,7 +104,9 @@ def take_orders(
             continue
         if text.encode() not in known:
             ledger.note(ENTRY, text.encode(), now)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            # In somebody else's folder it stays, and is known at the next look.
+            path.unlink(missing_ok=True)
 
 
 def left_orders(state: Path) -> list[str]:

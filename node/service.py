@@ -112,6 +112,7 @@ class Node:
         self._tasks = Tasks(tools, snapshots)
         self._holding = threading.Lock()
         self._stopping = threading.Event()
+        self._says_hello_anew = False
         self._connected_at = time.monotonic()
         self._stream: Stream | None = None
         self._channel: Channel | None = None
@@ -125,6 +126,9 @@ class Node:
         while not self._stopping.is_set():
             # A connection that served resets the backoff: only consecutive failures grow it.
             failures = 0 if self._serve_connection() else failures + 1
+            if self._says_hello_anew:
+                self._says_hello_anew = False
+                continue
             ceiling = min(LONGEST_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 10))
             self._stopping.wait(random.SystemRandom().uniform(ceiling / 2, ceiling))
         self._workers.shutdown(wait=True, cancel_futures=True)
@@ -290,20 +294,26 @@ class Node:
 
     def _keep_link(self) -> None:
         while not self._stopping.wait(LINK_SECONDS):
-            self._show_pause()
-            channel = self._channel
-            if channel is None or self._stream is None:
-                continue
             try:
-                self._link.keep(channel)
-                self._let_go()
-                self._ask_anew()
-                if self._link.is_open:
-                    self._take_approvals()
+                self._keep_once()
             except CordonError as error:
                 self._log.warning("the register could not be asked", reason=str(error))
-            except sqlite3.Error as error:
-                self._log.error("the ledger could not be written; it is tried again", reason=type(error).__name__)
+            except (OSError, sqlite3.Error) as error:
+                self._log.error("a file could not be written; it is tried again", reason=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - a bug: it must be seen, and this thread must go on
+                self._log.error("a look at the register failed by a fault", reason=type(error).__name__)
+                threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
+
+    def _keep_once(self) -> None:
+        self._show_pause()
+        channel = self._channel
+        if channel is None or self._stream is None:
+            return
+        self._ask_anew()
+        self._link.keep(channel)
+        self._let_go()
+        if self._link.is_open:
+            self._take_approvals()
 
     def _ask_anew(self) -> None:
         if not self._link.is_open and time.monotonic() - self._connected_at > PATIENCE_SECONDS:
@@ -317,7 +327,8 @@ class Node:
         if paused != self._paused:
             self._paused = paused
             self._log.info("paused" if paused else "resumed")
-            # Connecting again says it in a new Hello.
+            # Connecting again says it in a new Hello, at once: a question may be on its way.
+            self._says_hello_anew = True
             self._break_stream()
 
     def _take_approvals(self) -> None:

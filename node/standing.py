@@ -19,7 +19,7 @@ from cordon.errors import Declined, Malformed, Misconfigured, Refused, Unavailab
 from cordon.manifest import Manifest
 from cordon.register.checkpoint import SignedCheckpoint, open_checkpoint
 from cordon.register.leaf import BudgetStatement, Checkpoint, DeclineCode, Receipt
-from cordon.register.merkle import EMPTY_ROOT, Frontier, leaf_hash, verify_consistency, verify_inclusion
+from cordon.register.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from cordon.units import Digest
 from cordon.wire import codec
 from cordon.wire.messages import Vouch, Vouched, VouchFor
@@ -29,6 +29,9 @@ from cordon.wire.signed import PAYLOAD_TYPES, open_claimed, open_signed, payload
 from node.contribute import Standing
 from node.ledger import Ledger
 from node.outbox import Unproven
+
+ANCHOR_RECEIPTS = 64
+"""How many receipts before the newest one reading begins when a ledger opens: they may arrive out of order."""
 
 AGREED_SECONDS = 3600
 """How far clock and register may lie apart for a new budget period to begin."""
@@ -131,9 +134,7 @@ class RegisterLink:
         now, timing = self._clock(), self._manifest.timing
         self._try_again(channel, now)
         waiting = self._ledger.unproven()
-        for item in waiting:
-            if now - item.at >= PATIENCE_SECONDS or item.table == "statement":
-                channel.call(DEPOSIT, item.envelope, timeout=CALL_SECONDS)
+        self._deposit(channel, [i for i in waiting if now - i.at >= PATIENCE_SECONDS or i.table == "statement"])
         age = now - self._ledger.accepted_time(self._manifest.origin)
         if self.is_open and (waiting or not 0 <= age < timing.freshness_seconds / 4):
             self.refresh(channel)
@@ -196,11 +197,12 @@ class RegisterLink:
 
     def _open(self, channel: Caller) -> None:
         self._tried_at = self._clock()
-        for item in self._ledger.unproven():
-            channel.call(DEPOSIT, item.envelope, timeout=CALL_SECONDS)
-        signed, proof = self._newest(channel, ())
+        self._deposit(channel, self._ledger.unproven())
+        anchor = self._ledger.receipt_before_newest(ANCHOR_RECEIPTS)
+        signed, proof = self._newest(channel, () if anchor is None else (anchor,))
         newest = signed.checkpoint
-        on_line = self._proven_older(channel, newest) | self._read_leaves(channel, newest, proof)
+        start = self._anchored(signed, proof, anchor)
+        on_line = self._proven_older(channel, newest) | self._read_leaves(channel, newest, start)
         if len(on_line) < self._manifest.vouches_needed:
             others = ", ".join(sorted(set(self._vouches) - on_line))
             self._log.warning("Vouches lie on another line than the coordinator's register", reason=others)
@@ -210,6 +212,26 @@ class RegisterLink:
         self._log.info("ledger opened", leaf=newest.size)
         # What was deposited just now is shown at once: a long pause must not count against anybody.
         self.refresh(channel)
+
+    def _deposit(self, channel: Caller, items: Iterable[Unproven]) -> None:
+        for item in items:
+            try:
+                channel.call(DEPOSIT, item.envelope, timeout=CALL_SECONDS)
+            except (Refused, Untrusted, Malformed) as error:
+                # One that the coordinator does not take must not keep the others back.
+                self._log.warning("the coordinator refuses what was deposited", reason=f"{item.number}: {error}")
+
+    def _anchored(self, signed: SignedCheckpoint, proof: Proof, anchor: Digest | None) -> int:
+        """The leaf to read from: that of an own receipt which is still held and shown in the register; else 0.
+
+        Not the own checkpoint's size: whoever cut the ledger's newest receipts off would keep that.
+        """
+        checkpoint = signed.checkpoint
+        for item in proof.inclusions:
+            if item.leaf_hash == anchor:
+                verify_inclusion(item.leaf_hash, item.index, checkpoint.size, item.hashes, checkpoint.root)
+                return min(item.index, self.accepted.size)
+        return 0
 
     def _proven_older(self, channel: Caller, newest: Checkpoint) -> set[str]:
         """Forces whose vouched checkpoint is older than our own, and shown to be of the same register."""
@@ -226,10 +248,15 @@ class RegisterLink:
                 self._log.warning("a Vouch is not shown to be of this register", reason=f"{force}: {error}")
         return shown
 
-    def _read_leaves(self, channel: Caller, newest: Checkpoint, proof: Proof) -> set[str]:
-        """Read every leaf since our own checkpoint; returns the forces that vouched for one of these sizes."""
-        frontier = self._own_frontier(proof)
-        wanted = {checkpoint.size: checkpoint.root for checkpoint in self._vouches.values()}
+    def _read_leaves(self, channel: Caller, newest: Checkpoint, start: int) -> set[str]:
+        """Read every leaf from `start` on; returns the forces that vouched for one of these sizes."""
+        proof: Proof = channel.call(PROVE, ProofRequest(start), timeout=CALL_SECONDS)
+        try:
+            frontier = Frontier(start, proof.frontier)
+        except ValueError as error:
+            raise Untrusted(f"the coordinator's frontier: {error}") from None
+        own = self.accepted
+        wanted = {own.size, *(checkpoint.size for checkpoint in self._vouches.values())}
         roots = {frontier.size: frontier.root}
         request = LeavesRequest(frontier.size, newest.size)
         for page in channel.stream(LEAVES, request, timeout=CALL_SECONDS * 30):
@@ -242,17 +269,9 @@ class RegisterLink:
                     roots[frontier.size] = frontier.root
         if (frontier.size, frontier.root) != (newest.size, newest.root):
             raise Untrusted("the coordinator's leaves are not those of its checkpoint")
+        if own.size and roots.get(own.size) != own.root:
+            raise Untrusted("the coordinator's leaves are not those of the checkpoint that was accepted before")
         return {force for force, c in self._vouches.items() if c.size in roots and roots[c.size] == c.root}
-
-    def _own_frontier(self, proof: Proof) -> Frontier:
-        own = self.accepted
-        try:
-            frontier = Frontier(own.size, proof.frontier)
-        except ValueError as error:
-            raise Untrusted(f"the coordinator's frontier: {error}") from None
-        if frontier.root != (own.root if own.size else EMPTY_ROOT):
-            raise Untrusted("the coordinator's frontier is not that of the checkpoint that was accepted")
-        return frontier
 
     def _check_own(self, leaf: bytes, index: int) -> None:
         """What the register holds of this force stands in its own ledger, or the ledger was put back."""

@@ -25,6 +25,9 @@ from cordon.units import Digest
 MOST_NOTE = 4096
 """Bytes of a checkpoint's note that are looked at."""
 
+MOST_NUMBER = 2**40
+"""Beyond any size of a register, and any time in seconds."""
+
 _ED25519, _COSIGNATURE = 0x01, 0x04
 _KEY_ID_BYTES, _TIME_BYTES = 4, 8
 _DASH = "—"
@@ -78,7 +81,10 @@ def open_checkpoint(note: bytes, origin: str, public: Ed25519PublicKey) -> Signe
     time = int.from_bytes(timed[:_TIME_BYTES], "big")
     _verify(_cosigned(body, time), timed[_TIME_BYTES:], public)
     root = Digest(base64.b64decode(found["root"]))
-    return SignedCheckpoint(Checkpoint(int(found["size"]), root), time, note)
+    size = int(found["size"])
+    if max(size, time) >= MOST_NUMBER:
+        raise Malformed("a checkpoint's size or time is beyond what can be")
+    return SignedCheckpoint(Checkpoint(size, root), time, note)
 
 
 def _parts(note: bytes) -> tuple[str, list[re.Match[str]]]:

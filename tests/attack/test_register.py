@@ -1,18 +1,20 @@
 """Attacks on the register and on ledgers: by a coordinator that shows two of them, and by whoever puts a file back."""
 
 import shutil
+import sqlite3
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from members import FORCES, Analyst, Members
 
 from coordinator.register import Register
-from cordon.envelope import RECEIPT, KeySigner
-from cordon.errors import Misconfigured, QueryFailed, Refused, Unavailable, Untrusted
+from cordon.envelope import ATTEMPT_FAILED, RECEIPT, KeySigner
+from cordon.errors import CordonError, Misconfigured, QueryFailed, Refused, Unavailable, Untrusted
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_signing_key
 from cordon.register.checkpoint import open_checkpoint, write_checkpoint
-from cordon.register.leaf import Checkpoint, DeclineCode, Erasure, Ground, Receipt
+from cordon.register.leaf import AttemptFailed, Checkpoint, DeclineCode, Erasure, Ground, Outcome, Receipt
 from cordon.register.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
 from cordon.units import Digest
 from cordon.wire import proofs
@@ -513,6 +515,142 @@ def test_a_pause_takes_effect_before_the_next_commit(members):
     assert {d["code"] for d in answer["declined"]} <= {DeclineCode.PAUSED.words}
 
 
+def test_a_federation_lives_on_after_a_force_has_spent_what_failures_may_burn(tmp_path):
+    """The shunned force behaves again: it is left out for a while, and the others go on answering."""
+    members = Members(tmp_path / "f", budget="3", cooldown_seconds=60)
+    try:
+        members.on_task = lambda force, task: None if force == "surrey" and isinstance(task, Fixed) else task
+        for _ in range(6):
+            with suppress(QueryFailed):
+                members.ask(epsilon="1", attempts=1)
+            members.now += 100
+        members.on_task = lambda _, task: task
+        assert "surrey" in members.members[FORCE].ledger.failing(2026)
+        answered = []
+        for _ in range(3):
+            with suppress(QueryFailed):
+                answered.append(members.ask(epsilon="1/2", attempts=1)["answered"])
+            members.now += 100
+        assert answered
+        assert all("surrey" not in forces and FORCE in forces for forces in answered)
+    finally:
+        members.close()
+
+
+def test_a_force_that_keeps_declining_rosters_is_named(tmp_path):
+    """Finding fault with a roster is not blamed; doing so again and again is, and it is left out for longer."""
+    members = Members(tmp_path / "f", cooldown_seconds=60)
+    try:
+        honest = members.handle
+
+        def handle(force, task):
+            if force == "surrey" and isinstance(task, Fixed):
+                said = members.members["surrey"].tasks._signed(
+                    task.query_hash, task.attempt, Outcome.DECLINED, DeclineCode.ROSTER, "no"
+                )
+                members.answer("surrey", said)
+            else:
+                honest(force, task)
+
+        members.handle = handle
+        for _ in range(6):
+            with suppress(QueryFailed):
+                members.ask(epsilon="1/4", attempts=1)
+            members.now += 30
+        failed = [peek(AttemptFailed, e) for e in registered(members, ATTEMPT_FAILED)]
+        assert [f.missing for f in failed[:3]] == [(), (), ()]
+        assert failed[3].missing == ("surrey",)
+        assert len(failed) < 6
+    finally:
+        members.close()
+
+
+def registered(members, payload_type):
+    """Envelopes of one kind in the register, in order."""
+    register = members.store.register
+    envelopes = [decode_envelope(leaf) for leaf in register.read(0, register.size)]
+    return [envelope for envelope in envelopes if envelope.payload_type == payload_type]
+
+
+@pytest.mark.parametrize("number", [2**62, 2**63, 2**64 - 1])
+def test_a_receipt_with_a_number_beyond_any_stops_nobody(members, number):
+    """A force's own signed receipt is refused before anything is stored of it, and the coordinator goes on."""
+    members.ask()
+    receipt = peek(Receipt, registered(members, RECEIPT)[0])
+    forged = sign(replace(receipt, number=number), signer_of(members, f"forces/{receipt.force}"))
+    reading = members.coordinator._reading
+    with pytest.raises(CordonError):
+        members.run(reading.deposit(forged, Identity(Role.FORCE, receipt.force)))
+    members.store.check()
+    assert len(members.ask()["answered"]) == 5
+
+
+def test_receipts_of_queries_that_never_were_are_not_deposited(members):
+    """A force cannot fill the register with receipts of its own making."""
+    members.ask()
+    receipt = peek(Receipt, registered(members, RECEIPT)[0])
+    forged = sign(
+        replace(receipt, query_hash=Digest(bytes(32)), number=2), signer_of(members, f"forces/{receipt.force}")
+    )
+    size = members.store.register.size
+    with pytest.raises(Refused, match="was on no roster"):
+        members.run(members.coordinator._reading.deposit(forged, Identity(Role.FORCE, receipt.force)))
+    assert members.store.register.size == size
+
+
+def test_a_deposit_that_is_refused_keeps_nothing_else_back(members):
+    """One receipt that the coordinator does not take: the ledger opens all the same, and the rest is deposited."""
+    members.ask()
+    refused = []
+    honest = members.coordinator._reading.deposit
+
+    async def deposit(envelope, caller):
+        if caller.name == FORCE and envelope.payload_type == RECEIPT:
+            refused.append(envelope)
+            raise Refused("not this one")
+        return await honest(envelope, caller)
+
+    members.coordinator._reading.deposit = deposit
+    members.now += 10
+    members.members[FORCE].ledger.close()
+    assert restart(members) == []
+    members.keep_links()
+    assert refused
+    assert members.members[FORCE].link.is_open
+
+
+def test_a_ledger_whose_end_was_cut_off_stays_closed(members):
+    """The newest charge and its chain entry are gone, the newest checkpoint is kept: what follows is read again."""
+    for _ in range(2):
+        members.ask()
+        members.now += 5
+        members.keep_links()
+    members.members[FORCE].ledger.close()
+    with sqlite3.connect(ledger_path(members)) as database:
+        (last,) = database.execute("SELECT max(number) FROM entry WHERE kind = 'charge'").fetchone()
+        database.execute("DELETE FROM entry WHERE number >= ?", (last,))
+        database.execute("DELETE FROM charge WHERE number = 2")
+    database.close()
+    assert "receipt 2 of this force" in restart(members)[0]
+    assert not members.members[FORCE].link.is_open
+
+
+def test_worthless_vouches_of_the_first_to_answer_do_not_shut_a_ledger_for_ever(members):
+    """Two colluding forces vouch first, for nothing; the honest ones are still asked and carried."""
+    vouching = members.coordinator.vouching
+    closed_node(members)
+    challenge = members.members[FORCE].link.challenge()
+    vouching.joined(FORCE, challenge)
+    members.connections[FORCE] = members.presence.join(FORCE, None)
+    nowhere = Checkpoint(members.members["kent"].link.accepted.size, Digest(bytes([9]) * 32))
+    for force in ("kent", "surrey"):
+        vouching.vouch(vouch_of(members, force, challenge, nowhere), force)
+    for force in ("norfolk", "suffolk"):
+        vouching.vouch(vouch_of(members, force, challenge), force)
+    members.open_ledgers()
+    assert members.members[FORCE].link.is_open
+
+
 # Erasure and embargo
 
 
@@ -541,8 +679,9 @@ def test_only_governance_erases_and_the_leaf_stays(members, tmp_path):
     assert [o for o in openings(members) if o.query is not None]
 
     governance = KeySigner(read_signing_key(members.layout.root / "governance" / "0.key"))
-    with pytest.raises(Refused, match="commits to nothing"):
-        members.run(erasures.carry_out(sign(replace(order, leaf_index=10**6), governance)))
+    for leaf, words in ((10**6, "has no leaf"), (2**63, "has no leaf"), (0, "cannot be erased")):
+        with pytest.raises(Refused, match=words):
+            members.run(erasures.carry_out(sign(replace(order, leaf_index=leaf), governance)))
     members.run(erasures.carry_out(sign(order, governance)))
     assert not [o for o in openings(members, Role.AUDITOR, "ico") if o.query is not None]
     assert register.read(0, len(before)) == before

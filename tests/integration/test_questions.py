@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from live import FORCES, NO_CRIMES, NO_STOPS, ONE_PURPOSE, PURPOSE, Asking, Live, run_cordon, sigmas_off
+from live import FORCES, NO_CRIMES, NO_STOPS, ONE_PURPOSE, PURPOSE, Asking, Live, run_cordon, sigmas_off, wait_until
 
 from cordon.catalogue import bundled_contracts
 from cordon.contract import Contract
@@ -172,11 +172,19 @@ def test_a_policy_declines_with_its_public_text_and_charges_nothing(live: Live) 
 
 def test_pause_declines_and_resume_answers_again(live: Live) -> None:
     """A paused force declines as `paused`, is charged nothing, and answers after `resume`."""
+
+    def seen_paused() -> bool:
+        with live.client() as client:
+            federation = client.federation()
+        return "cumbria" in federation.paused if "cumbria" in federation.holdings else False
+
     assert live.node("pause", "cumbria").code == 0
+    wait_until("analysts see that cumbria is paused", seen_paused)
     answer = Asking(live, "SELECT COUNT(*) FROM street_crime").ended()
     assert ("cumbria", "paused") in {(item["force"], item["code"]) for item in answer["declined"]}
     assert live.charges("cumbria", answer["query"]) == []
     assert live.node("resume", "cumbria").code == 0
+    wait_until("cumbria has said that it goes on", lambda: "cumbria" in live.connected() and not seen_paused())
     assert "cumbria" in Asking(live, "SELECT COUNT(*) FROM street_crime").ended()["answered"]
 
 

@@ -109,7 +109,7 @@ def commit(
     return ledger.commit(
         query(number), attempt, spender=spender(query(number), domain, analyst, purpose), rho=Rho(rho), limits=limits,
         period=period, transcript_hash=query(7), ciphertexts=list(chunks), expires=NOW + 1000, now=now,
-        make_receipt=make_receipt, check=check,
+        make_receipt=make_receipt, check=check, others=("essex", "surrey"),
     )  # fmt: skip
 
 
@@ -259,7 +259,7 @@ def test_a_period_begins_only_when_clock_and_register_agree(ledger):
 def test_failures_are_counted_once_and_survive_a_restart(ledger, path):
     """A failed attempt that was charged counts as failed, with who was missing; one that was not charged does not."""
     commit(ledger, 1, 10)
-    ledger.record_failure(query(1), 1, ("essex",), NOW)
+    ledger.record_failure(query(1), 1, ("essex", "stranger"), NOW)
     ledger.record_failure(query(1), 1, (), NOW)
     ledger.record_failure(query(2), 1, ("surrey",), NOW)
     assert ledger.spending.failed(DOMAIN, 1) == Rho(10)

@@ -287,6 +287,7 @@ def test_a_pause_by_nobody_pauses_and_is_not_put_down_to_anybody(members, node, 
     assert not is_paused(pause_file)
     assert is_paused(pause_file.with_name("x" * 300)), "where it cannot be told, it is paused"
     left = pause_file.parent / "pauses" / "1.pause.0.json"
+    left.parent.mkdir(exist_ok=True)
     left.write_text(json.dumps({"payload": "", "payloadType": "", "signatures": []}))
     told = []
     members.members[FORCE].tasks.take_approvals(lambda *said: told.append(said))
