@@ -139,8 +139,9 @@ class Account:
             life.rho,
         ):
             raise Wrong(f"the receipt of {force} is for another transcript, analyst, purpose or rho than the query's")
-        if found.period > life.last_period:
-            raise Wrong(f"the receipt of {force} is charged to {found.period}, long after the query was submitted")
+        first, last = life.periods
+        if not first <= found.period <= last:
+            raise Wrong(f"the receipt of {force} is charged to {found.period}, which is not when its query was asked")
         if force in attempt.receipts:
             raise Wrong(f"is a second receipt of {force} for one attempt")
         self._check_gossip(index, found)

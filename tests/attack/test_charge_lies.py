@@ -106,6 +106,15 @@ def test_a_period_far_ahead_is_found(register):
     assert lie(register)[0] == leaf
 
 
+def test_a_period_long_past_is_found():
+    """A force that charges to years gone by would have a fresh budget for each of them."""
+    register = Register()
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent", period=YEAR - 2)
+    found, what = lie(register)
+    assert (found, "not when its query was asked" in what) == (leaf, True)
+
+
 def test_a_receipt_off_the_roster_is_found(register):
     """A force that is not on the roster charges."""
     asked = register.ask()

@@ -7,14 +7,15 @@ import http.server
 import threading
 import tomllib
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from registers import DOMAIN, RHO, YEAR, Party, Register
+from registers import DOMAIN, RHO, YEAR, Party, Register, digest
 
 from cordon.errors import Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.reading import examine, signatures
-from cordon.reading.lives import find_lives
+from cordon.reading.lives import Life, find_lives
 from cordon.reading.mirror import FILE, Mirror, extended
 from cordon.reading.read import Options, Reader
 from cordon.reading.static import folder_source, opened_path, url_source
@@ -363,6 +364,16 @@ def test_the_short_way_refuses_what_the_codec_refuses():
         encode_envelope(replace(envelope, payload=b"")),
     ):
         assert isinstance(examine.examine(changed, keys).finding, str)
+
+
+@pytest.mark.parametrize(
+    ("month", "day", "periods"), [(1, 1, (2025, 2026)), (10, 2, (2025, 2026)), (10, 4, (2025, 2027))]
+)
+def test_charges_belong_to_years_around_their_query(month, day, periods):
+    """A charge belongs to the year before its query at the earliest, and to that of 90 days after at the latest."""
+    at = int(datetime(2026, month, day, tzinfo=UTC).timestamp())
+
+    assert Life(0, digest(), digest(), "research", RHO, 1, at, ["kent"]).periods == periods
 
 
 @pytest.mark.parametrize(("before", "more"), [(0, 600), (3, 253), (3, 254), (255, 1025), (256, 256), (511, 2), (7, 0)])
