@@ -19,13 +19,14 @@ from cordon.reading.members import ids_of, members_of
 from cordon.reading.mirror import Mirror
 from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST, Outcome
-from cordon.units import Rho
 from cordon.wire import codec
 from cordon.wire.proofs import Opening
 
 Open = Callable[[int], Opening | None]
 """What a source serves as the opening of a leaf."""
 
+MOST_RHO = 2**40
+"""Nano-rho of one query that is counted, whatever a manifest allows: 2^23 such charges still add up in SQL."""
 
 MOST_ROOTS = 4096
 """Roots of earlier sizes that are kept in memory."""
@@ -193,6 +194,9 @@ class Account:
                 f"submits the query {found.query_hash.hex()[:12]} again; it stands in leaf {known.leaf} already"
             )
         manifest = self.members.newest
+        if found.rho * max(found.attempts, 1) > min(manifest.most_rho.nano, MOST_RHO):
+            # Nothing about it is added up: what can be charged at all is bounded, and so is every sum.
+            raise Wrong("the query costs more than the manifest allows; nothing that is about it is counted")
         forces = list(found.forces)
         life = Life(
             leaf=index, hash=found.query_hash, analyst=found.analyst_key_id, purpose=found.purpose, rho=found.rho,
@@ -204,8 +208,8 @@ class Account:
             raise Wrong("the query asks forces that are no members, or names them out of order")
         if found.purpose not in manifest.by_purpose:
             raise Wrong(f"the query has the purpose {found.purpose!r}, which the manifest does not list")
-        if not 1 <= found.attempts <= manifest.limits.attempts or Rho(found.rho * found.attempts) > manifest.most_rho:
-            raise Wrong("the query costs more, or has more attempts, than the manifest allows")
+        if not 1 <= found.attempts <= manifest.limits.attempts:
+            raise Wrong("the query has more attempts than the manifest allows")
 
     def _roster(self, index: int, _envelope: Any, found: Any) -> None:
         life = self._life(found)

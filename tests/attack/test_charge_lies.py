@@ -146,6 +146,16 @@ def test_a_charge_over_its_budget_is_found(limit):
     assert (found, "over its limit" in what) == (leaf, True)
 
 
+def test_charges_beyond_any_sum_are_found_and_not_added_up(register):
+    """Queries of so much rho that their charges cannot be added up are discrepancies, and never a crash."""
+    asked = [register.ask(rho=2**61, attempts=1, opened=False) for _ in range(5)]
+    for query in asked:
+        register.roster(query)
+        register.receipt(query, 1, "kent", period_sum=Rho(1), lifetime_sum=Rho(1))
+    found, what = lie(register)
+    assert (found, "costs more than the manifest allows" in what) == (asked[0].leaf, True)
+
+
 def test_failures_over_their_limit_are_found():
     """A force takes part in a further attempt after failed ones have burnt what its policy allows."""
     register = Register(stated=False)
