@@ -148,17 +148,15 @@ class Judge:
     # Embargoes
 
     def _embargoes(self, *, owed_at_once: bool) -> Iterator[Discrepancy]:
-        rows = self._sql.execute(
-            "SELECT wanted.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.leaf "
-            "LEFT JOIN erased ON target = wanted.leaf WHERE opened = 0 AND kind = 'query' AND target IS NULL"
-        )
-        for leaf, purpose, submitted_at in rows:
-            listed = self._members.at(leaf).by_purpose.get(purpose)
+        """Queries, and answers that were published to them, which are owed by now and are not opened."""
+        for leaf, kind, query, purpose, submitted_at in self._sql.execute(_OWED):
+            name = "the query" if kind == "query" else "the published answer"
+            listed = self._members.at(query).by_purpose.get(purpose)
             days = listed.embargo_days if listed is not None else 0
             if owed_at_once:
-                yield Discrepancy(leaf, "the query is not opened to the auditor, and not erased", Check.OPENINGS)
+                yield Discrepancy(leaf, f"{name} is not opened to the auditor, and not erased", Check.OPENINGS)
             elif self._time > submitted_at + days * DAY and self._late(submitted_at):
-                what = f"the query's embargo of {days} days has passed, and it is not opened or erased"
+                what = f"the query's embargo of {days} days has passed, and {name} is not opened or erased"
                 yield Discrepancy(leaf, what, Check.OPENINGS)
 
 
@@ -173,6 +171,11 @@ _LIMITS = (
     "SELECT leaf, limits FROM statements WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC"
 )
 _TIME_AT = "SELECT submitted_at FROM queries WHERE leaf < ? ORDER BY leaf DESC LIMIT 1"
+_OWED = """
+SELECT wanted.leaf, kind, queries.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.query
+LEFT JOIN erased ON target = wanted.leaf
+WHERE opened = 0 AND kind IN ('query', 'answer') AND target IS NULL
+"""
 _SUMS = """
 SELECT sum(receipts.rho) FILTER (WHERE period = :period), sum(receipts.rho),
     sum(receipts.rho) FILTER (WHERE period = :period AND analyst = :analyst),
