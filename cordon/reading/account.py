@@ -309,12 +309,15 @@ class Account:
         row = (found.leaf_index, index, found.ground, found.erased_at)
         self._mirror.sql.execute("INSERT OR IGNORE INTO erased VALUES (?, ?, ?, ?)", row)
         # The reader's own copy goes too: what was erased is not kept here either.
-        self._mirror.sql.execute("DELETE FROM openings WHERE leaf = ?", (found.leaf_index,))
+        self._mirror.sql.execute(_FORGET, {"target": found.leaf_index})
 
     def _want(self, index: int, kind: str, query: int | None) -> None:
         self._mirror.sql.execute("INSERT INTO wanted (leaf, kind, query) VALUES (?, ?, ?)", (index, kind, query))
 
 
+_FORGET = """
+DELETE FROM openings WHERE leaf = :target OR leaf IN (SELECT leaf FROM wanted WHERE query = :target)
+"""
 _BY_ANALYST = frozenset({kinds.REJECTED, kinds.PUBLISHED_ANSWER})
 _BY_FORCE = frozenset({kinds.DECISION, kinds.RECEIPT, kinds.BUDGET_STATEMENT})
 _CHECKS = {

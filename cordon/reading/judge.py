@@ -173,7 +173,7 @@ _LIMITS = (
 _TIME_AT = "SELECT submitted_at FROM queries WHERE leaf < ? ORDER BY leaf DESC LIMIT 1"
 _OWED = """
 SELECT wanted.leaf, kind, queries.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.query
-LEFT JOIN erased ON target = wanted.leaf
+LEFT JOIN erased ON target IN (wanted.leaf, wanted.query)
 WHERE opened = 0 AND kind IN ('query', 'answer') AND target IS NULL
 """
 _SUMS = """

@@ -314,6 +314,29 @@ def test_an_erased_opening_leaves_the_mirror_too():
     assert mirror.opening(asked.leaf) is None
 
 
+def test_what_repeats_an_erased_query_goes_with_it():
+    """With a query, its published answer and its decisions' texts are erased: neither is missing, kept or served."""
+    register = Register()
+    asked = register.ask(purpose="live")
+    text = register.decide(asked, "kent", text="this is about one person")
+    register.roster(asked)
+    for force in register.forces:
+        register.receipt(asked, 1, force)
+    register.complete(asked)
+    answer = register.publish(asked)
+    mirror = Mirror(None)
+    read(register, mirror=mirror)
+    register.erase(asked.leaf)
+    result = read(register, register.source(after=10**7), mirror)
+    assert [d.leaf for d in result.discrepancies if "still served" in d.what] == [text, answer]
+    assert [mirror.opening(leaf) for leaf in (asked.leaf, text, answer)] == [None] * 3
+    del register.openings[answer], register.openings[text]
+
+    for known in (mirror, Mirror(None)):
+        assert read(register, register.source(after=10**7), known).discrepancies == ()
+        assert read(register, register.source(at_once=True), known).discrepancies == ()
+
+
 def test_what_is_still_in_flight_is_pending():
     """A missing receipt number is pending while the query before it is fresh."""
     register = Register()
