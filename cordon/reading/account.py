@@ -306,6 +306,9 @@ class Account:
     def _erasure(self, index: int, _envelope: Any, found: Any) -> None:
         if found.leaf_index >= index:
             raise Wrong(f"erases the opening of leaf {found.leaf_index}, which does not stand before it")
+        if self._mirror.sql.execute("SELECT 1 FROM manifests WHERE leaf = ?", (found.leaf_index,)).fetchone():
+            # Without it nobody could verify what follows from it; it holds nothing about a person.
+            raise Wrong(f"erases the manifest of leaf {found.leaf_index}; a manifest stays open for ever")
         row = (found.leaf_index, index, found.ground, found.erased_at)
         self._mirror.sql.execute("INSERT OR IGNORE INTO erased VALUES (?, ?, ?, ?)", row)
         # The reader's own copy goes too: what was erased is not kept here either.

@@ -437,6 +437,18 @@ def test_an_erased_query_that_is_still_served_is_found(register):
     assert (found, "still served" in what) == (asked.leaf, True)
 
 
+def test_an_erased_manifest_is_found_and_kept(register):
+    """One governance key erases the first manifest: that is a discrepancy, and the reader keeps what it has."""
+    mirror = Mirror(None)
+    read(register, mirror=mirror)
+    leaf = register.erase(0)
+    found, what = lie(register, mirror=mirror)
+    assert (found, "erases the manifest of leaf 0" in what) == (leaf, True)
+    assert mirror.opening(0) is not None
+    register.round()
+    assert [item.leaf for item in read(register, mirror=mirror).discrepancies] == [leaf]
+
+
 def test_a_stranger_in_the_register_is_found(register):
     """A leaf by a key that nobody has ever heard of."""
     asked = ready(register)
