@@ -103,9 +103,11 @@ class Judge:
 
     def _stated(self, charge: Charge, submitted_at: int) -> list[int] | None:
         """The limits of the newest statement that says it precedes a charge, and did not come long after it."""
-        for leaf, text in self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)).fetchall():
-            # Otherwise a force could spend first, and state later that it might.
-            if leaf < charge.leaf or self._time_at(leaf) <= submitted_at + self._in_flight:
+        latest = max(submitted_at, self._time_at(charge.leaf)) + self._in_flight
+        for leaf, stated_at, text in self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)):
+            # Otherwise a force could spend first, and state later that it might: where no query lies
+            # between the two, only its own word says when that was.
+            if leaf < charge.leaf or max(stated_at, self._time_at(leaf)) <= latest:
                 return [int(limit) for limit in json.loads(text)]
         return None
 
@@ -167,9 +169,10 @@ _WORDS = (
     "the purpose's sum of the period",
     "the query's sum",
 )
-_LIMITS = (
-    "SELECT leaf, limits FROM statements WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC"
-)
+_LIMITS = """
+SELECT leaf, stated_at, limits FROM statements
+WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC
+"""
 _TIME_AT = "SELECT submitted_at FROM queries WHERE leaf < ? ORDER BY leaf DESC LIMIT 1"
 _OWED = """
 SELECT wanted.leaf, kind, queries.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.query

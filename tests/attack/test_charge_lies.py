@@ -205,14 +205,16 @@ def test_a_statement_that_came_late_is_no_lie():
     assert read(register, mirror=mirror).discrepancies == ()
 
 
-def test_a_budget_that_is_stated_after_it_was_spent_is_found():
-    """A force overspends, and states days later that it might have."""
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_budget_that_is_stated_after_it_was_spent_is_found(quiet):
+    """A force overspends, and states days later that it might have, whether or not anybody asked in between."""
     register = Register(stated=False)
     register.state("kent", period_limit=Rho(RHO - 1))
     asked = ready(register)
     leaf = register.receipt(asked, 1, "kent")
     register.now += 2 * 86_400
-    register.ask()
+    if not quiet:
+        register.ask()
     register.state("kent", after_receipt=0)
     found, what = lie(register)
     assert (found, "over its limit" in what) == (leaf, True)
