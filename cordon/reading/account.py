@@ -94,19 +94,25 @@ class Account:
         if self.members.first is None:
             raise Wrong("the register does not begin with a manifest that the reader's governance keys have signed")
         signer = leaf.finding if isinstance(leaf.finding, bytes) else leaf.envelope.signatures[0].key_id
-        if kind in _BY_FORCE:
-            expected, who = self.members.forces.get(leaf.message.force) == signer, f"the force {leaf.message.force}"
-        elif kind in _BY_ANALYST:
+        if kind in _BY_ANALYST:
             self._check_analyst(index, leaf.message, signer)
             return
-        elif kind == kinds.ERASURE:
-            expected, who = self.members.governs(signer, index), "governance"
-        else:
-            expected, who = self.members.coordinator == signer, "the coordinator"
+        expected, who = self._expected(index, kind, leaf.message, signer)
         if not expected:
             raise Wrong(f"is signed by the key {signer.hex()[:12]}, which is not that of {who} at this leaf")
         if leaf.finding is None and not signed_by(leaf.envelope, self.members.keys[signer]):
             raise Wrong("its signature does not verify")
+
+    def _expected(self, index: int, kind: str, found: Any, signer: bytes) -> tuple[bool, str]:
+        """Whether a leaf's signer is who it must be, and who that is."""
+        if kind in _FROM_OUTBOX:
+            # What a force signed before its key changed may wait in its outbox until after.
+            return self.members.was_key_of(found.force, signer), f"the force {found.force}"
+        if kind == kinds.DECISION:
+            return self.members.forces.get(found.force) == signer, f"the force {found.force}"
+        if kind == kinds.ERASURE:
+            return self.members.governs(signer, index), "governance"
+        return self.members.coordinator == signer, "the coordinator"
 
     def _check_analyst(self, index: int, found: Any, signer: bytes) -> None:
         life = self._life(found)
@@ -322,7 +328,7 @@ _FORGET = """
 DELETE FROM openings WHERE leaf = :target OR leaf IN (SELECT leaf FROM wanted WHERE query = :target)
 """
 _BY_ANALYST = frozenset({kinds.REJECTED, kinds.PUBLISHED_ANSWER})
-_BY_FORCE = frozenset({kinds.DECISION, kinds.RECEIPT, kinds.BUDGET_STATEMENT})
+_FROM_OUTBOX = frozenset({kinds.RECEIPT, kinds.BUDGET_STATEMENT})
 _CHECKS = {
     kinds.RECEIPT: Check.RECEIPTS,
     kinds.MANIFEST_ADOPTED: Check.MANIFESTS,

@@ -253,6 +253,25 @@ def test_a_manifest_that_follows_changes_the_members():
     assert [item.leaf for item in found] == [late]
 
 
+def test_what_was_signed_before_a_key_changed_may_come_after():
+    """A receipt and a statement by a force's earlier key may follow the new manifest; by another force's key not."""
+    register = Register()
+    asked = register.ask()
+    register.roster(asked)
+    old = register.members["kent"]
+    register.receipt(asked, 1, "kent", deposit=False)
+    register.state("kent")
+    stated = decode_envelope(register.leaves.pop())
+    register.members["kent"] = Party()
+    register.adopt()
+    register.append(asked.receipts[1, "kent"])
+    register.append(stated)
+    assert read(register).discrepancies == ()
+
+    leaf = register.receipt(asked, 1, "essex", signer=old.signer)
+    assert [item.leaf for item in read(register).discrepancies] == [leaf]
+
+
 def _keys_of(opening):
     return tuple(tomllib.loads(opening.document.payload.decode())["governance"]["keys"])
 
