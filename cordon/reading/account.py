@@ -19,13 +19,14 @@ from cordon.reading.members import ids_of, members_of
 from cordon.reading.mirror import Mirror
 from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST, Outcome
-from cordon.units import Rho
 from cordon.wire import codec
 from cordon.wire.proofs import Opening
 
 Open = Callable[[int], Opening | None]
 """What a source serves as the opening of a leaf."""
 
+MOST_RHO = 2**40
+"""Nano-rho of one query that is counted, whatever a manifest allows: 2^23 such charges still add up in SQL."""
 
 MOST_ROOTS = 4096
 """Roots of earlier sizes that are kept in memory."""
@@ -93,19 +94,25 @@ class Account:
         if self.members.first is None:
             raise Wrong("the register does not begin with a manifest that the reader's governance keys have signed")
         signer = leaf.finding if isinstance(leaf.finding, bytes) else leaf.envelope.signatures[0].key_id
-        if kind in _BY_FORCE:
-            expected, who = self.members.forces.get(leaf.message.force) == signer, f"the force {leaf.message.force}"
-        elif kind in _BY_ANALYST:
+        if kind in _BY_ANALYST:
             self._check_analyst(index, leaf.message, signer)
             return
-        elif kind == kinds.ERASURE:
-            expected, who = self.members.governs(signer, index), "governance"
-        else:
-            expected, who = self.members.coordinator == signer, "the coordinator"
+        expected, who = self._expected(index, kind, leaf.message, signer)
         if not expected:
             raise Wrong(f"is signed by the key {signer.hex()[:12]}, which is not that of {who} at this leaf")
         if leaf.finding is None and not signed_by(leaf.envelope, self.members.keys[signer]):
             raise Wrong("its signature does not verify")
+
+    def _expected(self, index: int, kind: str, found: Any, signer: bytes) -> tuple[bool, str]:
+        """Whether a leaf's signer is who it must be, and who that is."""
+        if kind in _FROM_OUTBOX:
+            # What a force signed before its key changed may wait in its outbox until after.
+            return self.members.was_key_of(found.force, signer), f"the force {found.force}"
+        if kind == kinds.DECISION:
+            return self.members.forces.get(found.force) == signer, f"the force {found.force}"
+        if kind == kinds.ERASURE:
+            return self.members.governs(signer, index), "governance"
+        return self.members.coordinator == signer, "the coordinator"
 
     def _check_analyst(self, index: int, found: Any, signer: bytes) -> None:
         life = self._life(found)
@@ -139,8 +146,9 @@ class Account:
             life.rho,
         ):
             raise Wrong(f"the receipt of {force} is for another transcript, analyst, purpose or rho than the query's")
-        if found.period > life.last_period:
-            raise Wrong(f"the receipt of {force} is charged to {found.period}, long after the query was submitted")
+        first, last = life.periods
+        if not first <= found.period <= last:
+            raise Wrong(f"the receipt of {force} is charged to {found.period}, which is not when its query was asked")
         if force in attempt.receipts:
             raise Wrong(f"is a second receipt of {force} for one attempt")
         self._check_gossip(index, found)
@@ -192,6 +200,9 @@ class Account:
                 f"submits the query {found.query_hash.hex()[:12]} again; it stands in leaf {known.leaf} already"
             )
         manifest = self.members.newest
+        if found.rho * max(found.attempts, 1) > min(manifest.most_rho.nano, MOST_RHO):
+            # Nothing about it is added up: what can be charged at all is bounded, and so is every sum.
+            raise Wrong("the query costs more than the manifest allows; nothing that is about it is counted")
         forces = list(found.forces)
         life = Life(
             leaf=index, hash=found.query_hash, analyst=found.analyst_key_id, purpose=found.purpose, rho=found.rho,
@@ -203,8 +214,8 @@ class Account:
             raise Wrong("the query asks forces that are no members, or names them out of order")
         if found.purpose not in manifest.by_purpose:
             raise Wrong(f"the query has the purpose {found.purpose!r}, which the manifest does not list")
-        if not 1 <= found.attempts <= manifest.limits.attempts or Rho(found.rho * found.attempts) > manifest.most_rho:
-            raise Wrong("the query costs more, or has more attempts, than the manifest allows")
+        if not 1 <= found.attempts <= manifest.limits.attempts:
+            raise Wrong("the query has more attempts than the manifest allows")
 
     def _roster(self, index: int, _envelope: Any, found: Any) -> None:
         life = self._life(found)
@@ -301,17 +312,23 @@ class Account:
     def _erasure(self, index: int, _envelope: Any, found: Any) -> None:
         if found.leaf_index >= index:
             raise Wrong(f"erases the opening of leaf {found.leaf_index}, which does not stand before it")
+        if self._mirror.sql.execute("SELECT 1 FROM manifests WHERE leaf = ?", (found.leaf_index,)).fetchone():
+            # Without it nobody could verify what follows from it; it holds nothing about a person.
+            raise Wrong(f"erases the manifest of leaf {found.leaf_index}; a manifest stays open for ever")
         row = (found.leaf_index, index, found.ground, found.erased_at)
         self._mirror.sql.execute("INSERT OR IGNORE INTO erased VALUES (?, ?, ?, ?)", row)
         # The reader's own copy goes too: what was erased is not kept here either.
-        self._mirror.sql.execute("DELETE FROM openings WHERE leaf = ?", (found.leaf_index,))
+        self._mirror.sql.execute(_FORGET, {"target": found.leaf_index})
 
     def _want(self, index: int, kind: str, query: int | None) -> None:
         self._mirror.sql.execute("INSERT INTO wanted (leaf, kind, query) VALUES (?, ?, ?)", (index, kind, query))
 
 
+_FORGET = """
+DELETE FROM openings WHERE leaf = :target OR leaf IN (SELECT leaf FROM wanted WHERE query = :target)
+"""
 _BY_ANALYST = frozenset({kinds.REJECTED, kinds.PUBLISHED_ANSWER})
-_BY_FORCE = frozenset({kinds.DECISION, kinds.RECEIPT, kinds.BUDGET_STATEMENT})
+_FROM_OUTBOX = frozenset({kinds.RECEIPT, kinds.BUDGET_STATEMENT})
 _CHECKS = {
     kinds.RECEIPT: Check.RECEIPTS,
     kinds.MANIFEST_ADOPTED: Check.MANIFESTS,

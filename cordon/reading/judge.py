@@ -103,9 +103,11 @@ class Judge:
 
     def _stated(self, charge: Charge, submitted_at: int) -> list[int] | None:
         """The limits of the newest statement that says it precedes a charge, and did not come long after it."""
-        for leaf, text in self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)).fetchall():
-            # Otherwise a force could spend first, and state later that it might.
-            if leaf < charge.leaf or self._time_at(leaf) <= submitted_at + self._in_flight:
+        latest = max(submitted_at, self._time_at(charge.leaf)) + self._in_flight
+        for leaf, stated_at, text in self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)):
+            # Otherwise a force could spend first, and state later that it might: where no query lies
+            # between the two, only its own word says when that was.
+            if leaf < charge.leaf or max(stated_at, self._time_at(leaf)) <= latest:
                 return [int(limit) for limit in json.loads(text)]
         return None
 
@@ -148,17 +150,15 @@ class Judge:
     # Embargoes
 
     def _embargoes(self, *, owed_at_once: bool) -> Iterator[Discrepancy]:
-        rows = self._sql.execute(
-            "SELECT wanted.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.leaf "
-            "LEFT JOIN erased ON target = wanted.leaf WHERE opened = 0 AND kind = 'query' AND target IS NULL"
-        )
-        for leaf, purpose, submitted_at in rows:
-            listed = self._members.at(leaf).by_purpose.get(purpose)
+        """Queries, and answers that were published to them, which are owed by now and are not opened."""
+        for leaf, kind, query, purpose, submitted_at in self._sql.execute(_OWED):
+            name = "the query" if kind == "query" else "the published answer"
+            listed = self._members.at(query).by_purpose.get(purpose)
             days = listed.embargo_days if listed is not None else 0
             if owed_at_once:
-                yield Discrepancy(leaf, "the query is not opened to the auditor, and not erased", Check.OPENINGS)
+                yield Discrepancy(leaf, f"{name} is not opened to the auditor, and not erased", Check.OPENINGS)
             elif self._time > submitted_at + days * DAY and self._late(submitted_at):
-                what = f"the query's embargo of {days} days has passed, and it is not opened or erased"
+                what = f"the query's embargo of {days} days has passed, and {name} is not opened or erased"
                 yield Discrepancy(leaf, what, Check.OPENINGS)
 
 
@@ -169,10 +169,16 @@ _WORDS = (
     "the purpose's sum of the period",
     "the query's sum",
 )
-_LIMITS = (
-    "SELECT leaf, limits FROM statements WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC"
-)
+_LIMITS = """
+SELECT leaf, stated_at, limits FROM statements
+WHERE force = ? AND domain = ? AND after_receipt < ? ORDER BY number DESC
+"""
 _TIME_AT = "SELECT submitted_at FROM queries WHERE leaf < ? ORDER BY leaf DESC LIMIT 1"
+_OWED = """
+SELECT wanted.leaf, kind, queries.leaf, purpose, submitted_at FROM wanted JOIN queries ON queries.leaf = wanted.query
+LEFT JOIN erased ON target IN (wanted.leaf, wanted.query)
+WHERE opened = 0 AND kind IN ('query', 'answer') AND target IS NULL
+"""
 _SUMS = """
 SELECT sum(receipts.rho) FILTER (WHERE period = :period), sum(receipts.rho),
     sum(receipts.rho) FILTER (WHERE period = :period AND analyst = :analyst),

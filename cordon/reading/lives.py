@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from cordon.query.model import LONGEST_LIFE_SECONDS
 from cordon.reading.mirror import Mirror
 
 MOST_CACHED = 1024
 """Lives kept in memory; the others lie in the mirror."""
+
+
+def _year(time: int) -> int:
+    return datetime.fromtimestamp(min(time, 2**37), UTC).year
 
 
 @dataclass(slots=True)
@@ -49,11 +54,11 @@ class Life:
     ended: int | None = None
     leaves: list[int] = field(default_factory=list)
     """Every leaf about it, in order."""
-    last_period: int = 0
-    """Latest budget period that a charge for it can belong to."""
+    periods: tuple[int, int] = (0, 0)
+    """Earliest and latest budget period that a charge for it can belong to."""
 
     def __post_init__(self) -> None:
-        self.last_period = datetime.fromtimestamp(min(self.submitted_at, 2**37), UTC).year + 1
+        self.periods = (_year(self.submitted_at) - 1, _year(self.submitted_at + LONGEST_LIFE_SECONDS))
 
     def charged(self, force: str) -> int:
         """Attempts that a force has a receipt for."""

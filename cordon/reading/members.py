@@ -32,6 +32,8 @@ class Membership:
         """Key id of the coordinator by the newest manifest."""
         self.forces: dict[str, bytes] = {}
         """Force → key id, by the newest manifest."""
+        self._ever: set[tuple[str, bytes]] = set()
+        """(force, key id) by any manifest so far."""
 
     @property
     def newest(self) -> Manifest:
@@ -70,6 +72,11 @@ class Membership:
         by_key = {raw: key for key, raw in self.keys.items()}
         self.coordinator = by_key[bytes.fromhex(manifest.coordinator_key)]
         self.forces = {force: by_key[raw] for force, raw in members.items()}
+        self._ever |= set(self.forces.items())
+
+    def was_key_of(self, force: str, key: bytes) -> bool:
+        """Whether a key id is or was that of a force, by any manifest so far."""
+        return (force, key) in self._ever
 
     def at(self, leaf: int) -> Manifest:
         """The manifest in force at a leaf: the newest before it, or the first."""

@@ -35,6 +35,12 @@ _VERIFIED: dict[tuple[bytes, str], tuple[float, float, Certified]] = {}
 """By certificate and authority: from when until when it is valid, and whom it names."""
 
 
+# With a query go the answers that were published to it, which repeat it, and the texts of its decisions.
+_ERASED = """
+SELECT target FROM erased UNION SELECT leaf FROM wanted WHERE query IN (SELECT target FROM erased) ORDER BY 1
+"""
+
+
 def settle_openings(mirror: Mirror, source: Source, members: Membership) -> Iterator[Discrepancy]:
     """Fetch what is opened by now and was not before; report what does not fit its leaf."""
     for rows in _wanted(mirror):
@@ -49,8 +55,7 @@ def settle_openings(mirror: Mirror, source: Source, members: Membership) -> Iter
                     yield Discrepancy(opening.leaf_index, what, Check.OPENINGS)
                 else:
                     mirror.put_opening(opening.leaf_index, codec.encode(opening))
-    erased = [row[0] for row in mirror.sql.execute("SELECT target FROM erased ORDER BY target").fetchall()]
-    for opening in source.openings(erased):
+    for opening in source.openings([row[0] for row in mirror.sql.execute(_ERASED).fetchall()]):
         yield Discrepancy(opening.leaf_index, "its opening was erased, and is still served", Check.OPENINGS)
 
 
@@ -59,7 +64,7 @@ def _wanted(mirror: Mirror) -> Iterator[dict[int, tuple[str, int]]]:
     last = -1
     while True:
         rows = mirror.sql.execute(
-            "SELECT wanted.leaf, kind, query FROM wanted LEFT JOIN erased ON target = wanted.leaf "
+            "SELECT wanted.leaf, kind, query FROM wanted LEFT JOIN erased ON target IN (wanted.leaf, wanted.query) "
             "WHERE opened = 0 AND target IS NULL AND wanted.leaf > ? ORDER BY wanted.leaf LIMIT ?",
             (last, CHUNK),
         ).fetchall()

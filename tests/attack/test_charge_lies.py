@@ -106,6 +106,15 @@ def test_a_period_far_ahead_is_found(register):
     assert lie(register)[0] == leaf
 
 
+def test_a_period_long_past_is_found():
+    """A force that charges to years gone by would have a fresh budget for each of them."""
+    register = Register()
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent", period=YEAR - 2)
+    found, what = lie(register)
+    assert (found, "not when its query was asked" in what) == (leaf, True)
+
+
 def test_a_receipt_off_the_roster_is_found(register):
     """A force that is not on the roster charges."""
     asked = register.ask()
@@ -135,6 +144,16 @@ def test_a_charge_over_its_budget_is_found(limit):
     leaf = register.receipt(asked, 2 if allowed == 1 else 1, "kent")
     found, what = lie(register)
     assert (found, "over its limit" in what) == (leaf, True)
+
+
+def test_charges_beyond_any_sum_are_found_and_not_added_up(register):
+    """Queries of so much rho that their charges cannot be added up are discrepancies, and never a crash."""
+    asked = [register.ask(rho=2**61, attempts=1, opened=False) for _ in range(5)]
+    for query in asked:
+        register.roster(query)
+        register.receipt(query, 1, "kent", period_sum=Rho(1), lifetime_sum=Rho(1))
+    found, what = lie(register)
+    assert (found, "costs more than the manifest allows" in what) == (asked[0].leaf, True)
 
 
 def test_failures_over_their_limit_are_found():
@@ -186,14 +205,16 @@ def test_a_statement_that_came_late_is_no_lie():
     assert read(register, mirror=mirror).discrepancies == ()
 
 
-def test_a_budget_that_is_stated_after_it_was_spent_is_found():
-    """A force overspends, and states days later that it might have."""
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_budget_that_is_stated_after_it_was_spent_is_found(quiet):
+    """A force overspends, and states days later that it might have, whether or not anybody asked in between."""
     register = Register(stated=False)
     register.state("kent", period_limit=Rho(RHO - 1))
     asked = ready(register)
     leaf = register.receipt(asked, 1, "kent")
     register.now += 2 * 86_400
-    register.ask()
+    if not quiet:
+        register.ask()
     register.state("kent", after_receipt=0)
     found, what = lie(register)
     assert (found, "over its limit" in what) == (leaf, True)

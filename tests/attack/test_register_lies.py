@@ -380,6 +380,17 @@ def test_a_query_that_is_kept_from_the_auditor_is_found(register):
     assert lie(register, register.source(at_once=True))[0] == asked.leaf
 
 
+def test_an_answer_that_is_kept_back_is_found(register):
+    """An answer that was published is served as its query is: at its embargo, and at once to auditors."""
+    asked = register.round(purpose="live")
+    leaf = register.publish(asked)
+    register.openings.pop(leaf)
+    assert read(register).discrepancies == ()
+    found, what = lie(register, register.source(after=31 * 86_400))
+    assert (found, "the published answer is not opened" in what) == (leaf, True)
+    assert lie(register, register.source(at_once=True))[0] == leaf
+
+
 def test_a_false_opening_is_found(register):
     """What is served as a query is not what its leaf commits to."""
     first, second = register.ask(), register.ask()
@@ -424,6 +435,18 @@ def test_an_erased_query_that_is_still_served_is_found(register):
     register.openings[asked.leaf] = opening
     found, what = lie(register)
     assert (found, "still served" in what) == (asked.leaf, True)
+
+
+def test_an_erased_manifest_is_found_and_kept(register):
+    """One governance key erases the first manifest: that is a discrepancy, and the reader keeps what it has."""
+    mirror = Mirror(None)
+    read(register, mirror=mirror)
+    leaf = register.erase(0)
+    found, what = lie(register, mirror=mirror)
+    assert (found, "erases the manifest of leaf 0" in what) == (leaf, True)
+    assert mirror.opening(0) is not None
+    register.round()
+    assert [item.leaf for item in read(register, mirror=mirror).discrepancies] == [leaf]
 
 
 def test_a_stranger_in_the_register_is_found(register):

@@ -7,14 +7,15 @@ import http.server
 import threading
 import tomllib
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-from registers import DOMAIN, RHO, YEAR, Party, Register
+from registers import DOMAIN, RHO, YEAR, Party, Register, digest
 
 from cordon.errors import Malformed, Misconfigured, Unavailable, Untrusted
 from cordon.reading import examine, signatures
-from cordon.reading.lives import find_lives
+from cordon.reading.lives import Life, find_lives
 from cordon.reading.mirror import FILE, Mirror, extended
 from cordon.reading.read import Options, Reader
 from cordon.reading.static import folder_source, opened_path, url_source
@@ -252,6 +253,25 @@ def test_a_manifest_that_follows_changes_the_members():
     assert [item.leaf for item in found] == [late]
 
 
+def test_what_was_signed_before_a_key_changed_may_come_after():
+    """A receipt and a statement by a force's earlier key may follow the new manifest; by another force's key not."""
+    register = Register()
+    asked = register.ask()
+    register.roster(asked)
+    old = register.members["kent"]
+    register.receipt(asked, 1, "kent", deposit=False)
+    register.state("kent")
+    stated = decode_envelope(register.leaves.pop())
+    register.members["kent"] = Party()
+    register.adopt()
+    register.append(asked.receipts[1, "kent"])
+    register.append(stated)
+    assert read(register).discrepancies == ()
+
+    leaf = register.receipt(asked, 1, "essex", signer=old.signer)
+    assert [item.leaf for item in read(register).discrepancies] == [leaf]
+
+
 def _keys_of(opening):
     return tuple(tomllib.loads(opening.document.payload.decode())["governance"]["keys"])
 
@@ -313,6 +333,29 @@ def test_an_erased_opening_leaves_the_mirror_too():
     assert mirror.opening(asked.leaf) is None
 
 
+def test_what_repeats_an_erased_query_goes_with_it():
+    """With a query, its published answer and its decisions' texts are erased: neither is missing, kept or served."""
+    register = Register()
+    asked = register.ask(purpose="live")
+    text = register.decide(asked, "kent", text="this is about one person")
+    register.roster(asked)
+    for force in register.forces:
+        register.receipt(asked, 1, force)
+    register.complete(asked)
+    answer = register.publish(asked)
+    mirror = Mirror(None)
+    read(register, mirror=mirror)
+    register.erase(asked.leaf)
+    result = read(register, register.source(after=10**7), mirror)
+    assert [d.leaf for d in result.discrepancies if "still served" in d.what] == [text, answer]
+    assert [mirror.opening(leaf) for leaf in (asked.leaf, text, answer)] == [None] * 3
+    del register.openings[answer], register.openings[text]
+
+    for known in (mirror, Mirror(None)):
+        assert read(register, register.source(after=10**7), known).discrepancies == ()
+        assert read(register, register.source(at_once=True), known).discrepancies == ()
+
+
 def test_what_is_still_in_flight_is_pending():
     """A missing receipt number is pending while the query before it is fresh."""
     register = Register()
@@ -363,6 +406,16 @@ def test_the_short_way_refuses_what_the_codec_refuses():
         encode_envelope(replace(envelope, payload=b"")),
     ):
         assert isinstance(examine.examine(changed, keys).finding, str)
+
+
+@pytest.mark.parametrize(
+    ("month", "day", "periods"), [(1, 1, (2025, 2026)), (10, 2, (2025, 2026)), (10, 4, (2025, 2027))]
+)
+def test_charges_belong_to_years_around_their_query(month, day, periods):
+    """A charge belongs to the year before its query at the earliest, and to that of 90 days after at the latest."""
+    at = int(datetime(2026, month, day, tzinfo=UTC).timestamp())
+
+    assert Life(0, digest(), digest(), "research", RHO, 1, at, ["kent"]).periods == periods
 
 
 @pytest.mark.parametrize(("before", "more"), [(0, 600), (3, 253), (3, 254), (255, 1025), (256, 256), (511, 2), (7, 0)])
