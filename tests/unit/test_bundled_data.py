@@ -24,6 +24,9 @@ from node.aggregate import Snapshot
 from node.load import load, snapshot_path
 from node.mapping import Mapping
 
+pytestmark = pytest.mark.xdist_group("bundled data")
+"""Loading a year of stops takes a while: once is enough."""
+
 FORCES = tuple(sorted(force_names()))
 CONTRACTS = {contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts())}
 YEARLY = {
