@@ -167,6 +167,10 @@ class Account:
         """A receipt from a register that was lost: nothing is left of its query but what it says itself."""
         if found.rho > min(self.members.newest.most_rho.nano, MOST_RHO):
             raise Wrong(f"the receipt of {found.force} charges more than the manifest allows; it is not counted")
+        point = found.checkpoint
+        if 0 < point.size <= index and self._root_at(point.size) == point.root:
+            # Its force had accepted this register when it charged: the query is hidden, not lost.
+            self._life(found)
         query = self.lives.lost(index, found)
         self._charge(Charge.of(found, index, query), found, hashlib.sha256(envelope.payload).digest(), 1)
 

@@ -160,6 +160,16 @@ def test_receipts_of_a_lost_register_count_in_the_next():
     assert (found, "two of one number" in what) == (leaf, True)
 
 
+def test_a_hidden_query_is_not_taken_for_a_lost_one():
+    """A receipt that names a checkpoint of this very register is for a query that was left out of it."""
+    register, _ = lost(REPLACES)
+    register.gossip = True
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent", query_hash=digest())
+    found, what = lie(register)
+    assert (found, "was not submitted before" in what) == (leaf, True)
+
+
 @pytest.mark.parametrize("limit", ["period_limit", "lifetime_limit", "analyst_limit", "purpose_limit"])
 def test_receipts_of_a_lost_register_use_up_budgets(limit):
     """What was spent in a register that is lost leaves less for the next one."""
