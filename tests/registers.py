@@ -139,7 +139,7 @@ class Register:
         """What a reader trusts."""
         return tuple(party.hex for party in self.governance)
 
-    def manifest(self, *, embargo_days: int = 30, epsilon: str = "5") -> bytes:
+    def manifest(self, *, embargo_days: int = 30, epsilon: str = "5", register: str = "") -> bytes:
         """The manifest's TOML bytes, as the parties are now."""
         pem = self._authority.public_bytes(Encoding.PEM).decode()
         keys = ", ".join(f'"{key}"' for key in self.governance_keys)
@@ -152,6 +152,7 @@ class Register:
             f"embargo_days = {embargo_days}\n"
             f'[[contract]]\ndataset = "nominals"\nversion = 1\nsha256 = "{"0" * 64}"\n'
         )
+        text += register
         for force, party in self.members.items():
             text += (
                 f'[[force]]\nid = "{force}"\nname = "{force}"\nsigning_key = "{party.hex}"\nseal_key = "{"1" * 64}"\n'

@@ -116,7 +116,7 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 6 DESC
 def _row(opened: Opened, force: str, domain: str, year: int) -> dict[str, Any]:
     sql = opened.mirror.sql
     spent, first = sql.execute(
-        "SELECT coalesce(sum(receipts.rho), 0), min(submitted_at) FROM receipts "
+        "SELECT coalesce(sum(receipts.rho), 0), min(submitted_at) FILTER (WHERE queries.leaf >= 0) FROM receipts "
         "JOIN queries ON queries.leaf = receipts.query WHERE force = ? AND domain = ? AND period = ?",
         (force, domain, year),
     ).fetchone()

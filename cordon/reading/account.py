@@ -137,6 +137,9 @@ class Account:
     # Kinds of leaves
 
     def _receipt(self, index: int, envelope: Any, found: Any) -> None:
+        if self.members.replaces and self.lives.get(found.query_hash) is None:
+            self._lost(index, envelope, found)
+            return
         life, attempt = self._attempt(found)
         force = found.force
         if force not in attempt.forces:
@@ -153,14 +156,28 @@ class Account:
             raise Wrong(f"is a second receipt of {force} for one attempt")
         self._check_gossip(index, found)
         payload_hash = hashlib.sha256(envelope.payload).digest()
-        charge = Charge(force, found.number, index, life.leaf, found.attempt, found.domain, found.period, found.rho)
-        known = self.charges.add(charge, found, payload_hash, life)
-        if known is not None:
-            raise Wrong(f"receipt {found.number} of {force} also stands in leaf {known}: two of one number")
+        times = 1 if len(life.rosters) == 1 else life.charged(force) + 1
+        self._charge(Charge.of(found, index, life.leaf), found, payload_hash, times)
         attempt.receipts[force], attempt.numbers[force] = payload_hash, found.number
         if attempt.failed is not None:
             self.charges.fail(attempt.failed, force, found.number)
         self.lives.changed(life, index)
+
+    def _lost(self, index: int, envelope: Any, found: Any) -> None:
+        """A receipt from a register that was lost: nothing is left of its query but what it says itself."""
+        if found.rho > min(self.members.newest.most_rho.nano, MOST_RHO):
+            raise Wrong(f"the receipt of {found.force} charges more than the manifest allows; it is not counted")
+        point = found.checkpoint
+        if 0 < point.size <= index and self._root_at(point.size) == point.root:
+            # Its force had accepted this register when it charged: the query is hidden, not lost.
+            self._life(found)
+        query = self.lives.lost(index, found)
+        self._charge(Charge.of(found, index, query), found, hashlib.sha256(envelope.payload).digest(), 1)
+
+    def _charge(self, charge: Charge, found: Any, payload_hash: bytes, times: int) -> None:
+        known = self.charges.add(charge, found, payload_hash, times)
+        if known is not None:
+            raise Wrong(f"receipt {charge.number} of {charge.force} also stands in leaf {known}: two of one number")
 
     def _check_gossip(self, index: int, found: Any) -> None:
         """Hold the checkpoint that a force had accepted against this register: was it shown another one?"""

@@ -14,7 +14,6 @@ from operator import le
 from typing import Any, NamedTuple
 
 from cordon.reading.examine import parsed
-from cordon.reading.lives import Life
 from cordon.reading.mirror import Mirror
 from cordon.reading.verdict import Check
 from cordon.register.leaf import NO_DIGEST
@@ -34,6 +33,14 @@ class Charge(NamedTuple):
     domain: str
     period: int
     rho: int
+
+    @classmethod
+    def of(cls, receipt: Any, leaf: int, query: int) -> Charge:
+        """The row of a receipt that stands in a leaf, about the query of another leaf."""
+        return cls(
+            *(receipt.force, receipt.number, leaf, query, receipt.attempt),
+            *(receipt.domain, receipt.period, receipt.rho),
+        )
 
 
 @dataclass(slots=True)
@@ -83,8 +90,12 @@ class Charges:
         self._sql.executemany("REPLACE INTO chains VALUES (?, ?)", texts)
         self._changed.clear()
 
-    def add(self, charge: Charge, found: Any, payload_hash: bytes, life: Life) -> int | None:
-        """Take a receipt that fits its query; returns the leaf of another one of its number, if there is one."""
+    def add(self, charge: Charge, found: Any, payload_hash: bytes, times: int) -> int | None:
+        """Take a receipt that fits its query; returns the leaf of another one of its number, if there is one.
+
+        Args:
+            times: how many attempts of its query the force is charged for, with this one.
+        """
         chain = self._chain(charge.force)
         if charge.number < chain.next or chain.waiting:
             known = self._known(charge)
@@ -94,7 +105,6 @@ class Charges:
         if charge.number != chain.next:
             chain.waiting += 1
             return None
-        times = 1 if len(life.rosters) == 1 else life.charged(charge.force) + 1
         self._count(chain, charge, found, payload_hash, times)
         self._catch_up(chain)
         return None

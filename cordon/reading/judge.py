@@ -104,10 +104,11 @@ class Judge:
     def _stated(self, charge: Charge, submitted_at: int) -> list[int] | None:
         """The limits of the newest statement that says it precedes a charge, and did not come long after it."""
         latest = max(submitted_at, self._time_at(charge.leaf)) + self._in_flight
+        is_lost = charge.query < 0
         for leaf, stated_at, text in self._sql.execute(_LIMITS, (charge.force, charge.domain, charge.number)):
             # Otherwise a force could spend first, and state later that it might: where no query lies
             # between the two, only its own word says when that was.
-            if leaf < charge.leaf or max(stated_at, self._time_at(leaf)) <= latest:
+            if is_lost or leaf < charge.leaf or max(stated_at, self._time_at(leaf)) <= latest:
                 return [int(limit) for limit in json.loads(text)]
         return None
 

@@ -91,6 +91,13 @@ class Lives:
         self._cached[life.hash] = life
         self._changed[life.hash] = life
 
+    def lost(self, leaf: int, receipt: Any) -> int:
+        """Where receipts belong whose query stood in a register that is lost: below zero, where no leaf is."""
+        name = b"lost" + receipt.query_hash + receipt.analyst_key_id + receipt.purpose.encode()
+        row = (-1 - leaf, name, receipt.analyst_key_id, receipt.purpose, receipt.rho, 0, 0, _NO_LIFE)
+        self._sql.execute("INSERT OR IGNORE INTO queries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        return int(self._sql.execute("SELECT leaf FROM queries WHERE hash = ?", (name,)).fetchone()[0])
+
     def flush(self) -> None:
         """Write what changed."""
         self._sql.executemany(
@@ -108,6 +115,7 @@ class Lives:
             self._cached.popitem(last=False)
 
 
+_NO_LIFE = '{"forces":[],"ended":null,"leaves":[],"rosters":{}}'
 _SELECT = "SELECT leaf, hash, analyst, purpose, rho, attempts, submitted_at, life FROM queries"
 
 
@@ -124,12 +132,13 @@ def life_of(row: tuple[Any, ...]) -> Life:
 
 def find_lives(mirror: Mirror, where: str = "", *values: Any) -> list[Life]:
     """Lives that meet an SQL condition, in the register's order."""
-    return [life_of(row) for row in mirror.sql.execute(f"{_SELECT} {where} ORDER BY leaf", values)]
+    rows = mirror.sql.execute(f"{_SELECT} {where} ORDER BY leaf", values)
+    return [life_of(row) for row in rows if row[0] >= 0]
 
 
 def each_life(mirror: Mirror) -> Iterator[Life]:
     """Every life in the register's order, one at a time."""
-    return (life_of(row) for row in mirror.sql.execute(f"{_SELECT} ORDER BY leaf"))
+    return (life_of(row) for row in mirror.sql.execute(f"{_SELECT} WHERE leaf >= 0 ORDER BY leaf"))
 
 
 def _text(life: Life) -> str:

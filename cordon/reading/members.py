@@ -34,6 +34,8 @@ class Membership:
         """Force → key id, by the newest manifest."""
         self._ever: set[tuple[str, bytes]] = set()
         """(force, key id) by any manifest so far."""
+        self.replaces = False
+        """Whether this register replaces one that was lost, by any manifest so far."""
 
     @property
     def newest(self) -> Manifest:
@@ -73,6 +75,8 @@ class Membership:
         self.coordinator = by_key[bytes.fromhex(manifest.coordinator_key)]
         self.forces = {force: by_key[raw] for force, raw in members.items()}
         self._ever |= set(self.forces.items())
+        register = manifest.register_
+        self.replaces |= register is not None and register.replaces_root is not None
 
     def was_key_of(self, force: str, key: bytes) -> bool:
         """Whether a key id is or was that of a force, by any manifest so far."""

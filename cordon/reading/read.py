@@ -298,7 +298,7 @@ class Reader:
 
 
 _COUNTED = {
-    "queries": "queries",
+    "queries": "queries WHERE leaf >= 0",
     "completed": "completed",
     "receipts": "receipts",
     "forces": "chains",

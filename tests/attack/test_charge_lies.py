@@ -7,7 +7,9 @@ from lies import lie, read, ready
 from registers import RHO, YEAR, Register, digest
 
 from cordon.reading.mirror import Mirror
+from cordon.register.merkle import Frontier
 from cordon.units import Rho
+from cordon.wire.codec import decode_envelope
 
 
 @pytest.fixture
@@ -121,6 +123,62 @@ def test_a_receipt_off_the_roster_is_found(register):
     register.roster(asked, 1, ("essex", "norfolk", "suffolk"))
     leaf = register.receipt(asked, 1, "kent")
     assert lie(register)[0] == leaf
+
+
+# A register that was lost
+
+REPLACES = f'[register]\norigin = "cordon/second"\nreplaces_size = 9\nreplaces_root = "{"1" * 64}"\n'
+
+
+def lost(settings, **limits):
+    """A register that begins anew, with the statements and receipts of a query of the one before."""
+    register = Register(stated=False)
+    asked = ready(register)
+    for force in register.forces:
+        register.receipt(asked, 1, force, deposit=False)
+    register.leaves.clear()
+    register.openings.clear()
+    register.version, register._frontier = 0, Frontier()
+    register.adopt(register=settings)
+    for force in register.forces:
+        register.state(force, after_receipt=0, **limits)
+    return register, [register.append(asked.receipts[1, force]) for force in register.forces]
+
+
+def test_receipts_of_a_lost_register_count_in_the_next():
+    """Where the manifest names a lost register, receipts of unknown queries are no lie, and new ones add to them."""
+    register, again = lost(REPLACES)
+    register.round()
+    result = read(register)
+    assert result.discrepancies == ()
+    assert (result.counts["queries"], result.counts["receipts"]) == (1, 2 * len(register.forces))
+
+    unknown, leaves = lost("")
+    assert [item.leaf for item in read(unknown).discrepancies] == leaves
+    leaf = register.append(decode_envelope(register.leaves[again[0]]))
+    found, what = lie(register)
+    assert (found, "two of one number" in what) == (leaf, True)
+
+
+def test_a_hidden_query_is_not_taken_for_a_lost_one():
+    """A receipt that names a checkpoint of this very register is for a query that was left out of it."""
+    register, _ = lost(REPLACES)
+    register.gossip = True
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent", query_hash=digest())
+    found, what = lie(register)
+    assert (found, "was not submitted before" in what) == (leaf, True)
+
+
+@pytest.mark.parametrize("limit", ["period_limit", "lifetime_limit", "analyst_limit", "purpose_limit"])
+def test_receipts_of_a_lost_register_use_up_budgets(limit):
+    """What was spent in a register that is lost leaves less for the next one."""
+    register, _ = lost(REPLACES, **{limit: Rho(2 * RHO - 1)})
+    assert read(register).discrepancies == ()
+    asked = ready(register)
+    leaf = register.receipt(asked, 1, "kent")
+    found, what = lie(register)
+    assert (found, "over its limit" in what) == (leaf, True)
 
 
 # Budgets
