@@ -142,6 +142,16 @@ class History:
         self.look()
 
     def _restart(self):
+        try:
+            self._restart_once()
+        except (Refused, Unavailable):
+            # What was on its way came too late.
+            return
+        except Killed:
+            # What is started again may meet another death at once.
+            self._restart()
+
+    def _restart_once(self):
         if "coordinator" in self.faults:
             again = self.faults.pop("coordinator")
             self.members.restart_coordinator()
