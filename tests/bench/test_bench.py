@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("runbook")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runbook")]
 
 
 def test_a_quick_run_fills_every_row():

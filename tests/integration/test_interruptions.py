@@ -39,6 +39,7 @@ class Stopped:
         os.kill(self._pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_force_lost_after_it_was_ready_is_named_and_both_attempts_are_charged(live: Live) -> None:
     """A second attempt completes without the lost force, names it, and survivors pay for both.
 
@@ -127,6 +128,7 @@ def _new(live: Live, known: set[bytes]) -> set[bytes]:
     return {row[0] for row in live.store("SELECT query_hash FROM query")} - known
 
 
+@pytest.mark.slow
 def test_a_query_that_waits_for_a_person_survives_the_death_of_node_and_coordinator(live: Live) -> None:
     """`--wait` holds over SIGKILL of both, and `follow --no-wait` then completes without the waiting force."""
     officer = f'officer = [{{name = "A. Ames", key = "{"a1" * 32}"}}]'
@@ -176,6 +178,7 @@ def test_every_process_restarted_at_once_answers_again(live: Live) -> None:
     assert again == before
 
 
+@pytest.mark.slow
 def test_a_node_killed_at_random_moments_never_releases_what_it_did_not_charge(live: Live) -> None:
     """Whenever a node is killed, every release of it is charged, its chain is whole, and no attempt is charged twice.
 

@@ -25,7 +25,7 @@ SIGMAS = 7.0
 """An honest cell lies further from the truth once in 4e11."""
 
 
-FAST_SEEDS = 3
+FAST_SEEDS = 2
 
 
 @pytest.fixture

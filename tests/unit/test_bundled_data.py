@@ -24,7 +24,7 @@ from node.aggregate import Snapshot
 from node.load import load, snapshot_path
 from node.mapping import Mapping
 
-pytestmark = pytest.mark.xdist_group("bundled data")
+pytestmark = pytest.mark.xdist_group("bundled")
 """Loading a year of stops takes a while: once is enough."""
 
 FORCES = tuple(sorted(force_names()))
