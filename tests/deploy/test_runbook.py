@@ -366,6 +366,7 @@ def check_removal(cast: Cast) -> None:
     assert set(after.by_id) == set(FORCES)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_federation_lives_by_the_runbook_alone(tmp_path: Path) -> None:
     """Every executable block of the runbook, in the order of a real start, does what the runbook says.
