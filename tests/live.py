@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -70,6 +71,9 @@ def run_cordon(*arguments: str, seconds: float = COMMAND_SECONDS, **environment:
 
 def start_cordon(*arguments: str) -> subprocess.Popen[str]:
     """Start the real command line and do not wait for it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is where the tests are a background job, and every child would ignore Ctrl-C as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "cordon", *arguments],
         stdout=subprocess.PIPE,

@@ -15,7 +15,6 @@ OFFICERS_FORCE = "cumbria"
 CRIMES = "SELECT COUNT(*) FROM street_crime"
 
 
-@pytest.mark.slow
 def test_a_question_waits_is_left_approved_and_answered(live: Live, tmp_path: Path) -> None:
     """The analyst leaves with Ctrl-C, an officer approves with a key of their own, `follow` opens the answer."""
     key = tmp_path / "officer.key"
