@@ -18,8 +18,9 @@ import ibis
 
 from cordon.contract import FORCE, Category, Contract, Date, Identifier
 from cordon.errors import Declined, Misconfigured
+from cordon.query.axes import Axis
 from cordon.query.model import All, Grain, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
-from cordon.query.plan import Axis, Block, Plan, make_plan
+from cordon.query.plan import Block, Plan, make_plan
 from cordon.register.leaf import DeclineCode
 from cordon.units import NANO, Digest, Rho
 from cordon.wire.messages import HeldContract

@@ -16,7 +16,7 @@ from cordon.contract import FORCE
 from cordon.envelope import key_id
 from cordon.errors import Declined
 from cordon.manifest import Manifest, PublicKey
-from cordon.query.model import Question, Terms, atoms
+from cordon.query.model import Question, Terms
 from cordon.register.leaf import DeclineCode
 from cordon.register.spending import Limits
 from cordon.units import Digest, Name, Positive, Rho
@@ -205,10 +205,8 @@ class Policy(ConfigModel):
             raise Forbidden("most_epsilon_per_attempt", f"this force allows epsilon {float(cap):g} per attempt")
 
     def _check_columns(self, question: Question, manifest: Manifest) -> None:
-        used = {key.column for key in question.keys} | {atom.column for atom in atoms(question.where)}
-        used |= {measure.column for measure in question.measures}
-        for column in sorted(used & set(self.closed_columns)):
-            text = f"this force does not let {column} be grouped by, filtered by or summed"
+        for column in sorted(set(question.columns) & set(self.closed_columns)):
+            text = f"this force does not let {column} be grouped by, filtered by or measured"
             raise Forbidden("closed_columns", text)
         # Naming some of the forces is a filter by force: the others are subtracted from a total over all.
         if FORCE in self.closed_columns and set(question.forces) != set(manifest.by_id):

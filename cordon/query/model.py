@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 from cordon.contract import FORCE
 from cordon.errors import Malformed
@@ -18,6 +19,9 @@ MOST_ATOMS = 256
 MOST_DEPTH = 16
 MOST_MEASURES = 16
 MOST_KEYS = 6
+MOST_GROUPINGS = 64
+MOST_WIDTHS = 6
+MOST_OFFSET = 2**62
 
 LONGEST_LIFE_SECONDS = 90 * 86_400
 """Furthest that a query's expiry may lie ahead; bounds how long reservations and bytes are kept."""
@@ -33,7 +37,11 @@ class MeasureKind(IntEnum):
     COUNT_UNIT = 2
     """Distinct units, once in each force where they are known."""
     SUM = 3
-    """Sum of a bounded number over those rows."""
+    """Sum of a bounded number, less a centre, over the known values of those rows."""
+    SQUARES = 4
+    """Sum of squared distances from a centre, less an offset, over the known values of those rows."""
+    HISTOGRAM = 5
+    """Rows in each bin of a bounded number, at several widths of the bins."""
 
 
 class Grain(IntEnum):
@@ -43,18 +51,14 @@ class Grain(IntEnum):
     """The values of a category, or the forces."""
     MONTH = 2
     """Calendar months of a date."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One measure; `column` names the summed number and is empty for counts."""
-
-    kind: MeasureKind
-    column: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.kind is MeasureKind.SUM) != bool(self.column):
-            raise Malformed("a SUM names a column, a count names none")
+    DAY = 3
+    """Days of a date."""
+    QUARTER = 4
+    """Calendar quarters of a date."""
+    YEAR = 5
+    """Calendar years of a date."""
+    BIN = 6
+    """Bins of a number, whose bounds are whole multiples of the key's width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +127,68 @@ def _check_parts(parts: tuple[Predicate, ...]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing that every cell holds as an integer; what an analyst reads is computed from these.
+
+    `column` names the number and is empty for counts. `centre` (in resolutions) and `offset` (in squared
+    resolutions) are public constants that are taken off each known value: they make its range, and so the
+    noise, smaller. docs/privacy.md §2.
+    """
+
+    kind: MeasureKind
+    column: str = ""
+    where: Predicate | None = None
+    """Which rows are measured, of those that the question's `where` leaves; None for all of them."""
+    centre: int = 0
+    """Of SUM and SQUARES."""
+    offset: int = 0
+    """Of SQUARES."""
+    widths: tuple[int, ...] = ()
+    """Of HISTOGRAM: of its bins, in resolutions, finest first, each a multiple of the one before."""
+
+    def __post_init__(self) -> None:
+        if (self.kind in (MeasureKind.COUNT, MeasureKind.COUNT_UNIT)) == bool(self.column):
+            raise Malformed("a count names no column, any other measure names one")
+        if self.centre and self.kind not in (MeasureKind.SUM, MeasureKind.SQUARES):
+            raise Malformed("only a SUM or SQUARES has a centre")
+        if self.offset and self.kind is not MeasureKind.SQUARES:
+            raise Malformed("only SQUARES has an offset")
+        if abs(self.centre) > 2**53 or not 0 <= self.offset < MOST_OFFSET:
+            raise Malformed(f"measure of {self.column}: centre or offset out of range")
+        if (self.kind is MeasureKind.HISTOGRAM) != bool(self.widths):
+            raise Malformed("a HISTOGRAM has widths, nothing else has")
+        _check_widths(self.widths)
+
+
+def _check_widths(widths: tuple[int, ...]) -> None:
+    if len(widths) > MOST_WIDTHS or not all(0 < width <= 2**53 for width in widths):
+        raise Malformed(f"a HISTOGRAM has 1 to {MOST_WIDTHS} widths above zero")
+    if any(wider <= width or wider % width for width, wider in pairwise(widths)):
+        raise Malformed("each width of a HISTOGRAM must be a multiple of the one before, and larger")
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """One thing to group by: a category, `force`, or a date at a grain."""
+    """One thing to group by: a category, `force`, a date at a grain, or a number in bins of `width` resolutions."""
 
     column: str
     grain: Grain = Grain.VALUE
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.grain is Grain.BIN) != (0 < self.width <= 2**53):
+            raise Malformed(f"key {self.column}: bins have a width, nothing else has")
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The keys of one table of the answer: ascending indices into the question's keys."""
+
+    keys: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if list(self.keys) != sorted(set(self.keys)):
+            raise Malformed("the keys of a grouping must ascend")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +205,11 @@ class Question:
     where: Predicate | None
     keys: tuple[Key, ...]
     forces: tuple[str, ...]
+    groupings: tuple[Grouping, ...] = ()
+    """The tables of the answer; empty for one table by all keys, which has no other form."""
 
     def __post_init__(self) -> None:
-        names = [self.dataset, *(m.column for m in self.measures if m.column), *(k.column for k in self.keys)]
-        names += [atom.column for atom in atoms(self.where)]
-        if not all(NAME.fullmatch(name) for name in names):
+        if not all(NAME.fullmatch(name) for name in (self.dataset, *self.columns)):
             raise Malformed("a data set or column has a name that no contract can have")
         if not 1 <= len(self.measures) <= MOST_MEASURES or len(set(self.measures)) != len(self.measures):
             raise Malformed(f"a question has 1 to {MOST_MEASURES} distinct measures")
@@ -158,13 +219,44 @@ class Question:
             raise Malformed("a question names its forces, sorted as bytes and distinct")
         if not all(FORCE_ID.fullmatch(force) for force in self.forces):
             raise Malformed("a question names a force that no manifest can have")
-        if len(atoms(self.where)) > MOST_ATOMS or _depth(self.where) > MOST_DEPTH:
-            raise Malformed(f"a predicate has at most {MOST_ATOMS} parts, nested {MOST_DEPTH} deep")
+        if len(self.atoms) > MOST_ATOMS or any(_depth(where) > MOST_DEPTH for where in self._predicates):
+            raise Malformed(f"predicates have at most {MOST_ATOMS} parts, nested {MOST_DEPTH} deep")
+        self._check_groupings()
+
+    def _check_groupings(self) -> None:
+        every = tuple(range(len(self.keys)))
+        if len(self.groupings) > MOST_GROUPINGS or len(set(self.groupings)) != len(self.groupings):
+            raise Malformed(f"a question has at most {MOST_GROUPINGS} distinct groupings")
+        if self.groupings == (Grouping(every),):
+            raise Malformed("one table by all keys is what a question without groupings asks")
+        named = {at for grouping in self.groupings for at in grouping.keys}
+        if self.groupings and named != set(every):
+            raise Malformed("groupings must name every key of the question, and no other")
+
+    @property
+    def tables(self) -> tuple[tuple[int, ...], ...]:
+        """The keys of each table of the answer, as indices into `keys`."""
+        return tuple(grouping.keys for grouping in self.groupings) or (tuple(range(len(self.keys))),)
 
     @property
     def by_force(self) -> bool:
         """Whether each force fills cells of its own."""
         return any(key.column == FORCE for key in self.keys)
+
+    @property
+    def atoms(self) -> tuple[Atom, ...]:
+        """Every atom of every predicate, those of the measures included."""
+        return tuple(atom for where in self._predicates for atom in atoms(where))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that the question touches, in any role; may repeat, and includes `force` where it is a key."""
+        measured = [measure.column for measure in self.measures if measure.column]
+        return (*measured, *(key.column for key in self.keys), *(atom.column for atom in self.atoms))
+
+    @property
+    def _predicates(self) -> tuple[Predicate | None, ...]:
+        return (self.where, *(measure.where for measure in self.measures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +277,7 @@ class Terms:
     rho: Rho
     """Most rho per attempt; exactly this is charged."""
     block_rho: tuple[Rho, ...]
-    """How the rho is split over the plan's blocks; sums to `rho` less one nano-rho, which pays for tau."""
+    """What each block of the plan may spend, in order; sums to `rho` less one nano-rho, which pays for tau."""
     attempts: int
     """Most attempts; the most that the query can cost is `attempts` times `rho`."""
     purpose: str

@@ -14,25 +14,18 @@ from itertools import product
 from typing import NamedTuple
 
 from cordon.accounting import MARGIN, fixed_point_scale, share_sigma
-from cordon.contract import FORCE, Category, Contract, Date, Identifier, Number, day, next_month
+from cordon.contract import Category, Contract, Identifier
 from cordon.errors import QuestionRefused
-from cordon.query.model import (
-    All,
-    Grain,
-    Key,
-    Measure,
-    MeasureKind,
-    Member,
-    Missing,
-    Predicate,
-    Question,
-    Range,
-    atoms,
-)
+from cordon.query.axes import Axis, column_of, make_axis
+from cordon.query.model import Measure, Member, Missing, Question, Range
+from cordon.query.sensitivity import bounded_number, largest_value, squared_sensitivity
 from cordon.units import Digest, Rho, tagged_digest
 
 CHECK_CELLS = 3
 """The constant 1 and two tags, in the last three slots of the vector."""
+
+MOST_BLOCKS = 256
+"""Parts of one plan that need a share of the cost each."""
 
 NOISE_REACH = 12
 """Standard deviations of noise that must fit below half the plaintext modulus."""
@@ -65,17 +58,34 @@ WIDE = ParameterSet(
 PARAMETER_SETS = {SMALL.name: SMALL, WIDE.name: WIDE}
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """The public values of one key, in cell order: codes, force ids, or months as `YYYY-MM`."""
+class Part(NamedTuple):
+    """The cells of one measure in one table, before anything is said of cost."""
 
-    key: Key
-    values: tuple[str, ...]
+    measure: int
+    """Index into the question's measures."""
+    keys: tuple[int, ...]
+    """Which axes the table has."""
+    width: int
+    """Of a histogram's bins, which vary fastest, in resolutions; 0 for other measures."""
+    cells: int
+    d_squared: Fraction
+    largest: int
+    """Largest magnitude that one row adds to a cell."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What follows from a question and its contract alone: axes, and the parts that need a share of the cost each."""
+
+    question: Question
+    axes: tuple[Axis, ...]
+    parts: tuple[Part, ...]
+    """Measure by measure, within it table by table, within it the histogram's widths from the finest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The cells of one measure."""
+    """The cells of one part, with what they cost."""
 
     measure: Measure
     d_squared: Fraction
@@ -88,13 +98,17 @@ class Block:
     start: int
     """Index of the block's first cell in the vector."""
     cells: int
+    keys: tuple[int, ...] = ()
+    """The axes of its table, as indices into the plan's."""
+    width: int = 0
+    """Of a histogram's bins, which vary fastest; 0 for other measures."""
 
     def share(self, roster: int, colluders: int) -> Fraction:
         """Sigma of one force's share at a roster of `roster` forces, in scaled units."""
         return share_sigma(self.d_squared, self.rho, scale=self.scale, roster=roster, colluders=colluders)
 
     def sigma(self, roster: int, colluders: int) -> float:
-        """Standard deviation of the noise in one cell of the answer, in the measure's unit."""
+        """Standard deviation of the noise in one cell of the answer, in the measure's integer unit."""
         return float(self.share(roster, colluders)) * math.sqrt(roster) / self.scale
 
 
@@ -120,11 +134,15 @@ class Plan:
 
     @cached_property
     def rows(self) -> tuple[tuple[str, ...], ...]:
-        """The key values of each cell of a block, first key slowest; one empty row without keys."""
-        return tuple(product(*(axis.values for axis in self.axes)))
+        """The key values of each row of a table by all keys, first key slowest; one empty row without keys."""
+        return self.rows_of(tuple(range(len(self.axes))))
+
+    def rows_of(self, keys: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
+        """The key values of each row of the table with these axes, first slowest."""
+        return tuple(product(*(self.axes[at].values for at in keys)))
 
     def text(self) -> str:
-        """The base plan in its canonical form, one fact a line. docs/protocol.md §6."""
+        """The base plan in its canonical form, one fact a line. docs/protocol.md §6.5."""
         lines = [
             "cordon base plan v1",
             f"parameters {self.parameters.name}",
@@ -133,14 +151,8 @@ class Plan:
             f"cells {self.cells}",
             f"ciphertexts {self.ciphertexts}",
         ]
-        lines += [f"axis {axis.key.column} {axis.key.grain.name.lower()} {' '.join(axis.values)}" for axis in self.axes]
-        lines += [
-            f"block {block.measure.kind.name.lower()} {block.measure.column or '-'}"
-            f" start {block.start} cells {block.cells}"
-            f" sensitivity^2 {block.d_squared.numerator}/{block.d_squared.denominator}"
-            f" bound {block.bound} nano-rho {block.rho.nano} scale {block.scale}"
-            for block in self.blocks
-        ]
+        lines += [_axis_line(axis) for axis in self.axes]
+        lines += [_block_line(block, self.question) for block in self.blocks]
         return "\n".join(lines) + "\n"
 
     @cached_property
@@ -153,6 +165,29 @@ class Plan:
         shares = "".join(f"share {int(block.share(roster, self.colluders) * 2**16)}/65536\n" for block in self.blocks)
         text = f"{self.text()}roster {roster}\n{shares}"
         return tagged_digest("cordon/v1/completed-plan", text.encode())
+
+
+def _axis_line(axis: Axis) -> str:
+    width = f" width {axis.key.width}" if axis.key.width else ""
+    return f"axis {axis.key.column} {axis.key.grain.name.lower()}{width} {' '.join(axis.values)}"
+
+
+def _block_line(block: Block, question: Question) -> str:
+    measure = block.measure
+    line = (
+        f"block {measure.kind.name.lower()} {measure.column or '-'}"
+        f" start {block.start} cells {block.cells}"
+        f" sensitivity^2 {block.d_squared.numerator}/{block.d_squared.denominator}"
+        f" bound {block.bound} nano-rho {block.rho.nano} scale {block.scale}"
+    )
+    # What questions of one table and simple measures do not have is left out: their plans keep their digests.
+    if question.groupings:
+        line += f" keys {','.join(map(str, block.keys)) or '-'}"
+    if block.width:
+        line += f" width {block.width}"
+    if measure.centre or measure.offset:
+        line += f" centre {measure.centre} offset {measure.offset}"
+    return line
 
 
 def blinded(nonce: bytes, digest: Digest) -> Digest:
@@ -172,74 +207,87 @@ def split_evenly(rho: Rho, blocks: int) -> tuple[Rho, ...]:
     return tuple(Rho(each + (at < rest)) for at in range(blocks))
 
 
+def outline(question: Question, contract: Contract, *, most_cells: int) -> Outline:
+    """What a question asks of a contract, before anything is said of cost.
+
+    Args:
+        most_cells: the manifest's limit per query.
+
+    Raises:
+        QuestionRefused: the question does not fit the contract or the limit.
+    """
+    if (question.dataset, question.contract_version) != (contract.dataset, contract.version):
+        raise QuestionRefused(f"{question.dataset} v{question.contract_version} is not the contract at hand")
+    for atom in question.atoms:
+        _check_atom(atom, contract)
+    axes = tuple(make_axis(key, question, contract, most=most_cells) for key in question.keys)
+    parts = tuple(
+        _part(at, keys, width, axes, question, contract)
+        for at, measure in enumerate(question.measures)
+        for keys in question.tables
+        for width in measure.widths or (0,)
+    )
+    _check_size(parts, most_cells)
+    return Outline(question, axes, parts)
+
+
+def _check_size(parts: tuple[Part, ...], most_cells: int) -> None:
+    cells = sum(part.cells for part in parts)
+    if cells > most_cells:
+        raise QuestionRefused(
+            f"the answer would have {cells} cells; the federation allows {most_cells}",
+            hint="group by fewer columns, or narrow them with WHERE",
+        )
+    if len(parts) > MOST_BLOCKS:
+        raise QuestionRefused(
+            f"the plan would have {len(parts)} blocks, more than {MOST_BLOCKS}",
+            hint="ask for fewer measures or fewer grouping sets",
+        )
+
+
 def make_plan(
     question: Question, block_rho: tuple[Rho, ...], contract: Contract, *, colluders: int, most_cells: int
 ) -> Plan:
     """Plan a question.
 
     Args:
-        block_rho: what each measure's block may spend.
+        block_rho: what each part of the outline may spend, in its order.
         colluders: tolerated colluding forces c, from the manifest.
         most_cells: the manifest's limit per query.
 
     Raises:
         QuestionRefused: the question does not fit the contract, the limits or any parameter set.
     """
-    if (question.dataset, question.contract_version) != (contract.dataset, contract.version):
-        raise QuestionRefused(f"{question.dataset} v{question.contract_version} is not the contract at hand")
-    if len(block_rho) != len(question.measures) or any(rho.nano < 1 for rho in block_rho):
-        raise QuestionRefused("each measure needs a share of the privacy cost")
-    for atom in atoms(question.where):
-        _check_atom(atom, contract)
-    axes = tuple(_axis(key, question, contract) for key in question.keys)
-    cells = math.prod(len(axis.values) for axis in axes)
-    if cells * len(question.measures) > most_cells:
-        raise QuestionRefused(
-            f"the answer would have {cells * len(question.measures)} cells; the federation allows {most_cells}",
-            hint="group by fewer columns, or narrow them with WHERE",
-        )
-    blocks = tuple(
-        _block(at, measure, rho, cells, question=question, contract=contract, colluders=colluders)
-        for at, (measure, rho) in enumerate(zip(question.measures, block_rho, strict=True))
-    )
-    return Plan(question, axes, blocks, _parameters(blocks, len(question.forces), colluders), colluders)
+    outlined = outline(question, contract, most_cells=most_cells)
+    if len(block_rho) != len(outlined.parts) or any(rho.nano < 1 for rho in block_rho):
+        raise QuestionRefused("each block of the plan needs a share of the privacy cost")
+    blocks: list[Block] = []
+    start = 0
+    for part, rho in zip(outlined.parts, block_rho, strict=True):
+        blocks.append(_block(part, rho, start, outlined, contract, colluders))
+        start += part.cells
+    parameters = _parameters(tuple(blocks), len(question.forces), colluders)
+    return Plan(question, outlined.axes, tuple(blocks), parameters, colluders)
 
 
-def _block(
-    at: int, measure: Measure, rho: Rho, cells: int, *, question: Question, contract: Contract, colluders: int
-) -> Block:
-    d_squared, largest = _sensitivity(measure, question, contract)
-    scale = fixed_point_scale(d_squared, rho, forces=len(question.forces), colluders=colluders)
-    bound = contract.unit.max_rows_per_force * largest
-    return Block(measure, d_squared, bound, rho, scale, at * cells, cells)
+def _part(
+    at: int, keys: tuple[int, ...], width: int, axes: tuple[Axis, ...], question: Question, contract: Contract
+) -> Part:
+    measure, table = question.measures[at], [axes[key] for key in keys]
+    d_squared, largest = squared_sensitivity(measure, table, contract), largest_value(measure, contract)
+    bins = 1
+    if width:
+        column = bounded_number(measure, contract)
+        bins = -(-(column.high - column.low + 1) // width)
+    return Part(at, keys, width, bins * math.prod(len(axis.values) for axis in table), d_squared, largest)
 
 
-def _sensitivity(measure: Measure, question: Question, contract: Contract) -> tuple[Fraction, int]:
-    """D² of a block, and the most that one row adds to a cell. docs/privacy.md §2."""
-    k = contract.unit.max_rows_per_unit
-    if measure.kind is MeasureKind.COUNT:
-        return Fraction(k * k), 1
-    if measure.kind is MeasureKind.COUNT_UNIT:
-        if contract.unit.kind == "row":
-            raise QuestionRefused(
-                f"in {contract.dataset} each row is its own unit, so there are no distinct units to count",
-                hint="use COUNT(*)",
-            )
-        # A unit of one force falls in one force's cells only, so `force` does not multiply its groups.
-        groups = k if any(key.column != FORCE for key in question.keys) else 1
-        return Fraction(groups), 1
-    column = _column(measure.column, contract)
-    if not isinstance(column, Number):
-        raise QuestionRefused(
-            f"SUM needs a bounded number; {column.name} is a {column.kind}", hint=_numbers_of(contract)
-        )
-    largest = max(abs(column.low), abs(column.high))
-    return Fraction((k * largest) ** 2), largest
-
-
-def _numbers_of(contract: Contract) -> str:
-    names = [column.name for column in contract.columns if isinstance(column, Number)]
-    return f"numbers of {contract.dataset}: {', '.join(names)}" if names else f"{contract.dataset} has no numbers"
+def _block(part: Part, rho: Rho, start: int, outlined: Outline, contract: Contract, colluders: int) -> Block:
+    question = outlined.question
+    scale = fixed_point_scale(part.d_squared, rho, forces=len(question.forces), colluders=colluders)
+    bound = contract.unit.max_rows_per_force * part.largest
+    measure = question.measures[part.measure]
+    return Block(measure, part.d_squared, bound, rho, scale, start, part.cells, part.keys, part.width)
 
 
 def _parameters(blocks: tuple[Block, ...], forces: int, colluders: int) -> ParameterSet:
@@ -260,43 +308,8 @@ def _reach(block: Block, forces: int, colluders: int) -> int:
     return forces * block.scale * block.bound + noise
 
 
-def _axis(key: Key, question: Question, contract: Contract) -> Axis:
-    if key.column == FORCE:
-        values = question.forces if key.grain is Grain.VALUE else ()
-    else:
-        values = _values(key, contract, _conjuncts(question.where))
-    if not values:
-        raise QuestionRefused(f"nothing is left to group {key.column} by", hint="widen the WHERE clause")
-    return Axis(key, values)
-
-
-def _values(key: Key, contract: Contract, narrowing: list[Predicate]) -> tuple[str, ...]:
-    column = _column(key.column, contract)
-    if isinstance(column, Category) and key.grain is Grain.VALUE:
-        kept = [set(p.codes) for p in narrowing if isinstance(p, Member) and p.column == column.name]
-        return tuple(c.code for c in column.codes if all(c.code in codes for codes in kept))
-    if isinstance(column, Date) and key.grain is Grain.MONTH:
-        ranges = [p for p in narrowing if isinstance(p, Range) and p.column == column.name]
-        return tuple(f"{day(start):%Y-%m}" for start in column.months if all(_meets(start, r) for r in ranges))
-    raise QuestionRefused(
-        f"{column.name} is a {column.kind} and cannot be grouped by as asked",
-        hint="group by a category, by MONTH(date) or by force",
-    )
-
-
-def _meets(month: int, wanted: Range) -> bool:
-    from_day, last = month, (next_month(day(month)) - day(0)).days - 1
-    return (wanted.low is None or wanted.low <= last) and (wanted.high is None or from_day <= wanted.high)
-
-
-def _conjuncts(where: Predicate | None) -> list[Predicate]:
-    if isinstance(where, All):
-        return [inner for part in where.parts for inner in _conjuncts(part)]
-    return [] if where is None else [where]
-
-
 def _check_atom(atom: Member | Range | Missing, contract: Contract) -> None:
-    column = _column(atom.column, contract)
+    column = column_of(atom.column, contract)
     if isinstance(column, Identifier):
         raise QuestionRefused(f"{column.name} is an identifier and cannot be filtered by")
     if isinstance(atom, Member) != isinstance(column, Category):
@@ -305,11 +318,3 @@ def _check_atom(atom: Member | Range | Missing, contract: Contract) -> None:
         strange = [code for code in atom.codes if code not in column.positions]
         if strange:
             raise QuestionRefused(f"{column.name} has no code {strange[0]!r}")
-
-
-def _column(name: str, contract: Contract) -> Category | Date | Number | Identifier:
-    try:
-        return contract.column(name)
-    except KeyError:
-        columns = ", ".join(column.name for column in contract.columns)
-        raise QuestionRefused(f"{contract.dataset} has no column {name}", hint=f"its columns: {columns}") from None

@@ -3,6 +3,8 @@
 import dataclasses
 import typing
 from enum import IntEnum
+from itertools import accumulate
+from operator import mul
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,7 +17,20 @@ from hypothesis import strategies as st
 from cordon.envelope import MOST_SIGNATURES, Envelope, KeySigner, Signature, from_json, to_json
 from cordon.errors import Malformed, Unsupported, Untrusted
 from cordon.query import model as questions
-from cordon.query.model import All, Key, Measure, MeasureKind, Member, Predicate, Query, Question, Range, Some
+from cordon.query.model import (
+    All,
+    Grain,
+    Grouping,
+    Key,
+    Measure,
+    MeasureKind,
+    Member,
+    Predicate,
+    Query,
+    Question,
+    Range,
+    Some,
+)
 from cordon.query.sql import parse_sql
 from cordon.register import leaf
 from cordon.units import Digest, Rho
@@ -44,9 +59,6 @@ UNIONS = {union.message.DESCRIPTOR.name: kind for kind, union in codec._UNIONS.i
 KINDS = MODELS | UNIONS
 
 BOUNDS = st.none() | st.integers(-(2**53), 2**53)
-MEASURES = st.sampled_from((Measure(MeasureKind.COUNT), Measure(MeasureKind.COUNT_UNIT))) | NAMES.map(
-    lambda name: Measure(MeasureKind.SUM, name)
-)
 ATOMS = (
     st.builds(Member, NAMES, st.sets(TEXT, min_size=1, max_size=3).map(lambda codes: tuple(sorted(codes))))
     | st.builds(Range, NAMES, BOUNDS, BOUNDS)
@@ -62,15 +74,46 @@ def parts(inner):
 PREDICATES = st.recursive(
     ATOMS, lambda inner: parts(inner).map(All) | parts(inner).map(Some), max_leaves=6
 )  # fmt: skip
-QUESTIONS = st.builds(
-    Question,
-    NAMES,
-    st.integers(0, 2**32 - 1),
-    st.lists(MEASURES, min_size=1, max_size=3, unique=True).map(tuple),
-    st.none() | PREDICATES,
-    st.lists(st.builds(Key, NAMES), max_size=3, unique_by=lambda key: key.column).map(tuple),
-    st.sets(FORCES, min_size=1, max_size=4).map(lambda forces: tuple(sorted(forces, key=str.encode))),
+WIDTHS = st.lists(st.integers(2, 9), min_size=1, max_size=6).map(lambda steps: tuple(accumulate(steps, mul)))
+CENTRES = st.integers(-(2**53), 2**53)
+FILTERS = st.none() | PREDICATES
+MEASURES = st.one_of(
+    st.builds(Measure, st.sampled_from([MeasureKind.COUNT, MeasureKind.COUNT_UNIT]), where=FILTERS),
+    st.builds(Measure, st.just(MeasureKind.SUM), NAMES, where=FILTERS, centre=CENTRES),
+    st.builds(
+        Measure, st.just(MeasureKind.SQUARES), NAMES, where=FILTERS, centre=CENTRES, offset=st.integers(0, 2**62 - 1)
+    ),
+    st.builds(Measure, st.just(MeasureKind.HISTOGRAM), NAMES, where=FILTERS, widths=WIDTHS),
 )
+PLAIN_GRAINS = st.sampled_from([grain for grain in Grain if grain is not Grain.BIN])
+KEYS = st.builds(Key, NAMES, PLAIN_GRAINS) | st.builds(Key, NAMES, st.just(Grain.BIN), st.integers(1, 2**53))
+GROUPINGS = st.sets(st.integers(0, 5), max_size=6).map(lambda keys: Grouping(tuple(sorted(keys))))
+
+
+def groupings_of(keys):
+    """Any tables by these keys that a question may ask for."""
+    several = st.lists(
+        st.sets(st.sampled_from(range(len(keys)))) if keys else st.just(set()), max_size=4, unique_by=tuple
+    )
+    made = several.map(lambda sets: tuple(dict.fromkeys(Grouping(tuple(sorted(one))) for one in sets)))
+    every = Grouping(tuple(range(len(keys))))
+    return st.just(()) | made.filter(
+        lambda tables: {at for one in tables for at in one.keys} == set(every.keys)
+    ).filter(lambda tables: tables != (every,))
+
+
+QUESTIONS = st.lists(KEYS, max_size=3, unique_by=lambda key: key.column).map(tuple).flatmap(
+    lambda keys: st.builds(
+        Question,
+        NAMES,
+        st.integers(0, 2**32 - 1),
+        st.lists(MEASURES, min_size=1, max_size=3, unique=True).map(tuple),
+        st.none() | PREDICATES,
+        st.just(keys),
+        st.sets(FORCES, min_size=1, max_size=4).map(lambda forces: tuple(sorted(forces, key=str.encode))),
+        groupings_of(keys),
+    )
+)  # fmt: skip
 ENVELOPES = st.builds(
     Envelope,
     TEXT,
@@ -103,7 +146,7 @@ def asked(question):
 def of(kind):
     """Any model of a kind."""
     whole = {
-        Envelope: ENVELOPES, Question: QUESTIONS, Measure: MEASURES, Predicate: PREDICATES,
+        Envelope: ENVELOPES, Question: QUESTIONS, Measure: MEASURES, Key: KEYS, Grouping: GROUPINGS, Predicate: PREDICATES,
         All: parts(ATOMS).map(All), Some: parts(ATOMS).map(Some), Query: QUESTIONS.flatmap(asked),
         Member: ATOMS.filter(lambda atom: isinstance(atom, Member)), Range: st.builds(Range, NAMES, BOUNDS, BOUNDS),
     }  # fmt: skip

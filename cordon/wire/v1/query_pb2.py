@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ordon/wire/v1/query.proto\x12\x0e\x63ordon.wire.v1\"Y\n\x05Query\x12*\n\x08question\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Question\x12$\n\x05terms\x18\x02 \x01(\x0b\x32\x15.cordon.wire.v1.Terms\"\xbd\x01\n\x08Question\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x02 \x01(\r\x12)\n\x08measures\x18\x03 \x03(\x0b\x32\x17.cordon.wire.v1.Measure\x12(\n\x05where\x18\x04 \x01(\x0b\x32\x19.cordon.wire.v1.Predicate\x12!\n\x04keys\x18\x05 \x03(\x0b\x32\x13.cordon.wire.v1.Key\x12\x0e\n\x06\x66orces\x18\x06 \x03(\t\"\x87\x01\n\x07Measure\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.cordon.wire.v1.Measure.Kind\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\"@\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\t\n\x05\x43OUNT\x10\x01\x12\x0e\n\nCOUNT_UNIT\x10\x02\x12\x07\n\x03SUM\x10\x03\"\xdb\x01\n\tPredicate\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x16.cordon.wire.v1.MemberH\x00\x12&\n\x05range\x18\x02 \x01(\x0b\x32\x15.cordon.wire.v1.RangeH\x00\x12*\n\x07missing\x18\x03 \x01(\x0b\x32\x17.cordon.wire.v1.MissingH\x00\x12\"\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x13.cordon.wire.v1.AllH\x00\x12$\n\x04some\x18\x05 \x01(\x0b\x32\x14.cordon.wire.v1.SomeH\x00\x42\x06\n\x04\x66orm\"\'\n\x06Member\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\r\n\x05\x63odes\x18\x02 \x03(\t\"M\n\x05Range\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x10\n\x03low\x18\x02 \x01(\x12H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x12H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\x19\n\x07Missing\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\"/\n\x03\x41ll\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.cordon.wire.v1.Predicate\"0\n\x04Some\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.cordon.wire.v1.Predicate\"u\n\x03Key\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12(\n\x05grain\x18\x02 \x01(\x0e\x32\x19.cordon.wire.v1.Key.Grain\"4\n\x05Grain\x12\x15\n\x11GRAIN_UNSPECIFIED\x10\x00\x12\t\n\x05VALUE\x10\x01\x12\t\n\x05MONTH\x10\x02\"\x89\x02\n\x05Terms\x12\x0b\n\x03rho\x18\x01 \x01(\x04\x12\x11\n\tblock_rho\x18\x02 \x03(\x04\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x18\n\x10manifest_version\x18\x05 \x01(\r\x12\r\n\x05nonce\x18\x06 \x01(\x0c\x12\x11\n\tdecide_by\x18\x07 \x01(\x04\x12\x0f\n\x07\x65xpires\x18\x08 \x01(\x04\x12\x15\n\rparameter_set\x18\t \x01(\t\x12\x14\n\x0c\x62\x66v_key_hash\x18\n \x01(\x0c\x12\x11\n\tseed_hash\x18\x0b \x01(\x0c\x12\x30\n\x0csealed_seeds\x18\x0c \x03(\x0b\x32\x1a.cordon.wire.v1.SealedSeed\"+\n\nSealedSeed\x12\r\n\x05\x66orce\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ordon/wire/v1/query.proto\x12\x0e\x63ordon.wire.v1\"Y\n\x05Query\x12*\n\x08question\x18\x01 \x01(\x0b\x32\x18.cordon.wire.v1.Question\x12$\n\x05terms\x18\x02 \x01(\x0b\x32\x15.cordon.wire.v1.Terms\"\xea\x01\n\x08Question\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x02 \x01(\r\x12)\n\x08measures\x18\x03 \x03(\x0b\x32\x17.cordon.wire.v1.Measure\x12(\n\x05where\x18\x04 \x01(\x0b\x32\x19.cordon.wire.v1.Predicate\x12!\n\x04keys\x18\x05 \x03(\x0b\x32\x13.cordon.wire.v1.Key\x12\x0e\n\x06\x66orces\x18\x06 \x03(\t\x12+\n\tgroupings\x18\x07 \x03(\x0b\x32\x18.cordon.wire.v1.Grouping\"\x18\n\x08Grouping\x12\x0c\n\x04keys\x18\x01 \x03(\r\"\xfd\x01\n\x07Measure\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.cordon.wire.v1.Measure.Kind\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12(\n\x05where\x18\x03 \x01(\x0b\x32\x19.cordon.wire.v1.Predicate\x12\x0e\n\x06\x63\x65ntre\x18\x04 \x01(\x12\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x0e\n\x06widths\x18\x06 \x03(\x04\"\\\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\t\n\x05\x43OUNT\x10\x01\x12\x0e\n\nCOUNT_UNIT\x10\x02\x12\x07\n\x03SUM\x10\x03\x12\x0b\n\x07SQUARES\x10\x04\x12\r\n\tHISTOGRAM\x10\x05\"\xdb\x01\n\tPredicate\x12(\n\x06member\x18\x01 \x01(\x0b\x32\x16.cordon.wire.v1.MemberH\x00\x12&\n\x05range\x18\x02 \x01(\x0b\x32\x15.cordon.wire.v1.RangeH\x00\x12*\n\x07missing\x18\x03 \x01(\x0b\x32\x17.cordon.wire.v1.MissingH\x00\x12\"\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x13.cordon.wire.v1.AllH\x00\x12$\n\x04some\x18\x05 \x01(\x0b\x32\x14.cordon.wire.v1.SomeH\x00\x42\x06\n\x04\x66orm\"\'\n\x06Member\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\r\n\x05\x63odes\x18\x02 \x03(\t\"M\n\x05Range\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x10\n\x03low\x18\x02 \x01(\x12H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x03 \x01(\x12H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\x19\n\x07Missing\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\"/\n\x03\x41ll\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.cordon.wire.v1.Predicate\"0\n\x04Some\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.cordon.wire.v1.Predicate\"\xad\x01\n\x03Key\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12(\n\x05grain\x18\x02 \x01(\x0e\x32\x19.cordon.wire.v1.Key.Grain\x12\r\n\x05width\x18\x03 \x01(\x04\"]\n\x05Grain\x12\x15\n\x11GRAIN_UNSPECIFIED\x10\x00\x12\t\n\x05VALUE\x10\x01\x12\t\n\x05MONTH\x10\x02\x12\x07\n\x03\x44\x41Y\x10\x03\x12\x0b\n\x07QUARTER\x10\x04\x12\x08\n\x04YEAR\x10\x05\x12\x07\n\x03\x42IN\x10\x06\"\x89\x02\n\x05Terms\x12\x0b\n\x03rho\x18\x01 \x01(\x04\x12\x11\n\tblock_rho\x18\x02 \x03(\x04\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\r\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x18\n\x10manifest_version\x18\x05 \x01(\r\x12\r\n\x05nonce\x18\x06 \x01(\x0c\x12\x11\n\tdecide_by\x18\x07 \x01(\x04\x12\x0f\n\x07\x65xpires\x18\x08 \x01(\x04\x12\x15\n\rparameter_set\x18\t \x01(\t\x12\x14\n\x0c\x62\x66v_key_hash\x18\n \x01(\x0c\x12\x11\n\tseed_hash\x18\x0b \x01(\x0c\x12\x30\n\x0csealed_seeds\x18\x0c \x03(\x0b\x32\x1a.cordon.wire.v1.SealedSeed\"+\n\nSealedSeed\x12\r\n\x05\x66orce\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERY']._serialized_start=46
   _globals['_QUERY']._serialized_end=135
   _globals['_QUESTION']._serialized_start=138
-  _globals['_QUESTION']._serialized_end=327
-  _globals['_MEASURE']._serialized_start=330
-  _globals['_MEASURE']._serialized_end=465
-  _globals['_MEASURE_KIND']._serialized_start=401
-  _globals['_MEASURE_KIND']._serialized_end=465
-  _globals['_PREDICATE']._serialized_start=468
-  _globals['_PREDICATE']._serialized_end=687
-  _globals['_MEMBER']._serialized_start=689
-  _globals['_MEMBER']._serialized_end=728
-  _globals['_RANGE']._serialized_start=730
-  _globals['_RANGE']._serialized_end=807
-  _globals['_MISSING']._serialized_start=809
-  _globals['_MISSING']._serialized_end=834
-  _globals['_ALL']._serialized_start=836
-  _globals['_ALL']._serialized_end=883
-  _globals['_SOME']._serialized_start=885
-  _globals['_SOME']._serialized_end=933
-  _globals['_KEY']._serialized_start=935
-  _globals['_KEY']._serialized_end=1052
-  _globals['_KEY_GRAIN']._serialized_start=1000
-  _globals['_KEY_GRAIN']._serialized_end=1052
-  _globals['_TERMS']._serialized_start=1055
-  _globals['_TERMS']._serialized_end=1320
-  _globals['_SEALEDSEED']._serialized_start=1322
-  _globals['_SEALEDSEED']._serialized_end=1365
+  _globals['_QUESTION']._serialized_end=372
+  _globals['_GROUPING']._serialized_start=374
+  _globals['_GROUPING']._serialized_end=398
+  _globals['_MEASURE']._serialized_start=401
+  _globals['_MEASURE']._serialized_end=654
+  _globals['_MEASURE_KIND']._serialized_start=562
+  _globals['_MEASURE_KIND']._serialized_end=654
+  _globals['_PREDICATE']._serialized_start=657
+  _globals['_PREDICATE']._serialized_end=876
+  _globals['_MEMBER']._serialized_start=878
+  _globals['_MEMBER']._serialized_end=917
+  _globals['_RANGE']._serialized_start=919
+  _globals['_RANGE']._serialized_end=996
+  _globals['_MISSING']._serialized_start=998
+  _globals['_MISSING']._serialized_end=1023
+  _globals['_ALL']._serialized_start=1025
+  _globals['_ALL']._serialized_end=1072
+  _globals['_SOME']._serialized_start=1074
+  _globals['_SOME']._serialized_end=1122
+  _globals['_KEY']._serialized_start=1125
+  _globals['_KEY']._serialized_end=1298
+  _globals['_KEY_GRAIN']._serialized_start=1205
+  _globals['_KEY_GRAIN']._serialized_end=1298
+  _globals['_TERMS']._serialized_start=1301
+  _globals['_TERMS']._serialized_end=1566
+  _globals['_SEALEDSEED']._serialized_start=1568
+  _globals['_SEALEDSEED']._serialized_end=1611
 # @@protoc_insertion_point(module_scope)

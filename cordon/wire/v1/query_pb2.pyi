@@ -61,6 +61,7 @@ class Question(_message.Message):
     WHERE_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     FORCES_FIELD_NUMBER: _builtins.int
+    GROUPINGS_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Name and version of a data contract that the manifest lists."""
     contract_version: _builtins.int
@@ -80,6 +81,12 @@ class Question(_message.Message):
     def forces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Force ids, sorted as bytes, distinct, at least one."""
 
+    @_builtins.property
+    def groupings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grouping]:
+        """Which keys each table of the answer is grouped by, in the order asked, distinct;
+        at most 64. Absent: one table by all keys. One table by all keys is never sent.
+        """
+
     def __init__(
         self,
         *,
@@ -89,14 +96,39 @@ class Question(_message.Message):
         where: Global___Predicate | None = ...,
         keys: _abc.Iterable[Global___Key] | None = ...,
         forces: _abc.Iterable[_builtins.str] | None = ...,
+        groupings: _abc.Iterable[Global___Grouping] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["where", b"where"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "dataset", b"dataset", "forces", b"forces", "keys", b"keys", "measures", b"measures", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_version", b"contract_version", "dataset", b"dataset", "forces", b"forces", "groupings", b"groupings", "keys", b"keys", "measures", b"measures", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class Grouping(_message.Message):
+    """The keys of one table of the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indices into the question's keys, ascending; none for a table of one cell."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grouping: _TypeAlias = Grouping  # noqa: Y015
 
 @_typing.final
 class Measure(_message.Message):
@@ -115,7 +147,11 @@ class Measure(_message.Message):
         COUNT_UNIT: Measure._Kind.ValueType  # 2
         """Distinct units, once in each force where they are known."""
         SUM: Measure._Kind.ValueType  # 3
-        """Sum of a bounded number over those rows."""
+        """Sum of a bounded number, less `centre` for each known value, over those rows."""
+        SQUARES: Measure._Kind.ValueType  # 4
+        """Sum of (value - centre)^2 - offset over the known values of those rows."""
+        HISTOGRAM: Measure._Kind.ValueType  # 5
+        """Rows in each bin of a bounded number, at several widths of the bins."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Measure.Kind.ValueType  # 0
@@ -125,22 +161,48 @@ class Measure(_message.Message):
     COUNT_UNIT: Measure.Kind.ValueType  # 2
     """Distinct units, once in each force where they are known."""
     SUM: Measure.Kind.ValueType  # 3
-    """Sum of a bounded number over those rows."""
+    """Sum of a bounded number, less `centre` for each known value, over those rows."""
+    SQUARES: Measure.Kind.ValueType  # 4
+    """Sum of (value - centre)^2 - offset over the known values of those rows."""
+    HISTOGRAM: Measure.Kind.ValueType  # 5
+    """Rows in each bin of a bounded number, at several widths of the bins."""
 
     KIND_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    CENTRE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    WIDTHS_FIELD_NUMBER: _builtins.int
     kind: Global___Measure.Kind.ValueType
     column: _builtins.str
-    """The summed number; empty for counts."""
+    """The number that is measured; empty for counts."""
+    centre: _builtins.int
+    """Of SUM and SQUARES: what is taken off each known value, in resolutions."""
+    offset: _builtins.int
+    """Of SQUARES: what is taken off each square, in squared resolutions."""
+    @_builtins.property
+    def where(self) -> Global___Predicate:
+        """Rows that are measured, of those that the question's `where` leaves; absent: all."""
+
+    @_builtins.property
+    def widths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of HISTOGRAM: widths of the bins in resolutions, finest first, each a multiple of
+        the one before; 1 to 6. Bins begin at the contract's lower bound.
+        """
+
     def __init__(
         self,
         *,
         kind: Global___Measure.Kind.ValueType = ...,
         column: _builtins.str = ...,
+        where: Global___Predicate | None = ...,
+        centre: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        widths: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["where", b"where"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "column", b"column", "kind", b"kind", "offset", b"offset", "where", b"where", "widths", b"widths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -149,7 +211,7 @@ Global___Measure: _TypeAlias = Measure  # noqa: Y015
 @_typing.final
 class Predicate(_message.Message):
     """In negation normal form: there is no NOT. Nested at most 16 deep, at most 256
-    atoms in all.
+    atoms in a question, those of its measures included.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -333,6 +395,14 @@ class Key(_message.Message):
         """The codes of a category, or the forces."""
         MONTH: Key._Grain.ValueType  # 2
         """Calendar months of a date."""
+        DAY: Key._Grain.ValueType  # 3
+        """Days of a date."""
+        QUARTER: Key._Grain.ValueType  # 4
+        """Calendar quarters of a date."""
+        YEAR: Key._Grain.ValueType  # 5
+        """Calendar years of a date."""
+        BIN: Key._Grain.ValueType  # 6
+        """Bins of a number, whose bounds are whole multiples of `width`."""
 
     class Grain(_Grain, metaclass=_GrainEnumTypeWrapper): ...
     GRAIN_UNSPECIFIED: Key.Grain.ValueType  # 0
@@ -341,21 +411,33 @@ class Key(_message.Message):
     """The codes of a category, or the forces."""
     MONTH: Key.Grain.ValueType  # 2
     """Calendar months of a date."""
+    DAY: Key.Grain.ValueType  # 3
+    """Days of a date."""
+    QUARTER: Key.Grain.ValueType  # 4
+    """Calendar quarters of a date."""
+    YEAR: Key.Grain.ValueType  # 5
+    """Calendar years of a date."""
+    BIN: Key.Grain.ValueType  # 6
+    """Bins of a number, whose bounds are whole multiples of `width`."""
 
     COLUMN_FIELD_NUMBER: _builtins.int
     GRAIN_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
     column: _builtins.str
-    """A category, a date, or "force"."""
+    """A category, a date, a number, or "force"."""
     grain: Global___Key.Grain.ValueType
+    width: _builtins.int
+    """Of BIN: how wide, in resolutions; at least 1."""
     def __init__(
         self,
         *,
         column: _builtins.str = ...,
         grain: Global___Key.Grain.ValueType = ...,
+        width: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "grain", b"grain"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "grain", b"grain", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,7 +483,7 @@ class Terms(_message.Message):
     """SHA-256 of the 32-byte check seed; 32 bytes."""
     @_builtins.property
     def block_rho(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Nano-rho of each block of the plan; the sum is rho less 1."""
+        """Nano-rho of each block of the plan, in its order; the sum is rho less 1."""
 
     @_builtins.property
     def sealed_seeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___SealedSeed]:

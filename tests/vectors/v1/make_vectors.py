@@ -128,6 +128,12 @@ QUERY_ENVELOPE = sign(QUERY_MODEL, ANALYST)
 QUERY_HASH = commitment(QUERY, QUERY_ENVELOPE.payload)
 
 
+GROWN = {
+    ("Measure", "where"), ("Measure", "centre"), ("Measure", "offset"), ("Measure", "widths"), ("Key", "width"),
+    ("Question", "groupings"),
+}  # fmt: skip
+
+
 def plain(value: Any) -> Any:
     """A model as JSON: bytes in hexadecimal, rho in nano-rho, unions under the name of their kind."""
     if isinstance(value, bytes):
@@ -137,7 +143,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, IntEnum):
         return value.name
     if is_dataclass(value):
-        return {"kind": type(value).__name__} | {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        # A field that a format has grown since stands here only where it says something.
+        said = {f.name: getattr(value, f.name) for f in fields(value)}
+        said = {name: what for name, what in said.items() if (type(value).__name__, name) not in GROWN or what}
+        return {"kind": type(value).__name__} | {name: plain(what) for name, what in said.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value
