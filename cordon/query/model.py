@@ -176,7 +176,7 @@ class Key:
     width: int = 0
 
     def __post_init__(self) -> None:
-        if (self.grain is Grain.BIN) != (0 < self.width <= 2**53):
+        if not (0 < self.width <= 2**53 if self.grain is Grain.BIN else self.width == 0):
             raise Malformed(f"key {self.column}: bins have a width, nothing else has")
 
 

@@ -86,7 +86,7 @@ MEASURES = st.one_of(
     st.builds(Measure, st.just(MeasureKind.HISTOGRAM), NAMES, where=FILTERS, widths=WIDTHS),
 )
 PLAIN_GRAINS = st.sampled_from([grain for grain in Grain if grain is not Grain.BIN])
-KEYS = st.builds(Key, NAMES, PLAIN_GRAINS) | st.builds(Key, NAMES, st.just(Grain.BIN), st.integers(1, 2**53))
+ANY_KEY = st.builds(Key, NAMES, PLAIN_GRAINS) | st.builds(Key, NAMES, st.just(Grain.BIN), st.integers(1, 2**53))
 GROUPINGS = st.sets(st.integers(0, 5), max_size=6).map(lambda keys: Grouping(tuple(sorted(keys))))
 
 
@@ -102,7 +102,7 @@ def groupings_of(keys):
     ).filter(lambda tables: tables != (every,))
 
 
-QUESTIONS = st.lists(KEYS, max_size=3, unique_by=lambda key: key.column).map(tuple).flatmap(
+QUESTIONS = st.lists(ANY_KEY, max_size=3, unique_by=lambda key: key.column).map(tuple).flatmap(
     lambda keys: st.builds(
         Question,
         NAMES,
@@ -146,7 +146,7 @@ def asked(question):
 def of(kind):
     """Any model of a kind."""
     whole = {
-        Envelope: ENVELOPES, Question: QUESTIONS, Measure: MEASURES, Key: KEYS, Grouping: GROUPINGS, Predicate: PREDICATES,
+        Envelope: ENVELOPES, Question: QUESTIONS, Measure: MEASURES, Key: ANY_KEY, Grouping: GROUPINGS, Predicate: PREDICATES,
         All: parts(ATOMS).map(All), Some: parts(ATOMS).map(Some), Query: QUESTIONS.flatmap(asked),
         Member: ATOMS.filter(lambda atom: isinstance(atom, Member)), Range: st.builds(Range, NAMES, BOUNDS, BOUNDS),
     }  # fmt: skip
