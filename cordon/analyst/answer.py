@@ -7,30 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from cordon.accounting import epsilon
-from cordon.analyst.compose import INTERVAL_95, size_of_one
+from cordon.analyst.rows import Estimate, Row, make_rows
 from cordon.analyst.vintages import Vintages
-from cordon.contract import FORCE, Category, Contract
+from cordon.contract import Contract
 from cordon.manifest import Manifest
-from cordon.query.plan import Block, Plan
-from cordon.query.sql import Statement
+from cordon.query.plan import Plan
+from cordon.query.statement import Statement
 from cordon.register.leaf import Checkpoint, Receipt
 from cordon.units import Rho
 
-ANSWER_VERSION = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One noised value; both in the measure's own unit."""
-
-    value: float
-    half_width: float
-    """Of the 95 % interval; it covers the noise, not what the data lack."""
-
-    @property
-    def too_noisy(self) -> bool:
-        """Whether the interval is wider than the estimate itself."""
-        return 2 * self.half_width > abs(self.value)
+ANSWER_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +89,6 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row; `values` is empty where its force is not in the answer."""
-
-    keys: tuple[str, ...]
-    values: tuple[Estimate, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What a query came to."""
 
@@ -129,6 +106,8 @@ class Answer:
     record: Record
     checked: str
     """What was verified."""
+    notes: tuple[str, ...] = ()
+    """What people must know to read the columns, in sentences."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; estimates are unrounded."""
@@ -159,6 +138,7 @@ class Answer:
                 "root": self.record.checkpoint.root.hex(),
             },
             "checked": self.checked,
+            "notes": list(self.notes),
         }
 
 
@@ -182,24 +162,23 @@ def make_answer(
         opened: shape (plan.cells,), scaled units, verified by its check cells.
         rho: charged per attempt.
     """
-    roster = len(participation.answered)
-    outputs = statement.outputs
-    rows = [_row(at, opened, statement, plan, contract, participation) for at in range(len(plan.rows))]
-    rows = _ordered(rows, statement)
-    kept = tuple(rows if statement.limit is None else rows[: statement.limit])
+    rows, notes = make_rows(
+        opened, statement, plan, contract, answered=participation.answered, absent=participation.words
+    )
     return Answer(
         query_id=query_id,
         sql=statement.sql,
         dataset=f"{contract.dataset} v{contract.version}",
         unit=contract.unit.words,
         caveat=contract.unit.caveat,
-        columns=tuple(output.name for output in outputs),
-        is_measure=tuple(output.is_measure for output in outputs),
-        rows=kept,
+        columns=tuple(output.name for output in statement.outputs),
+        is_measure=tuple(output.is_measure for output in statement.outputs),
+        rows=rows,
         participation=participation,
-        costs=costs(rho, attempts_charged, roster, manifest),
+        costs=costs(rho, attempts_charged, len(participation.answered), manifest),
         record=record,
         checked=checked,
+        notes=notes,
     )
 
 
@@ -218,63 +197,6 @@ def costs(rho: Rho, attempts_charged: int, roster: int, manifest: Manifest) -> C
     )
 
 
-def estimate(cell: int, block: Block, contract: Contract, *, roster: int, colluders: int) -> Estimate:
-    """One opened cell in its measure's own unit, with its 95 % half-width."""
-    per_unit = size_of_one(block, contract)
-    return Estimate(cell / block.scale * per_unit, INTERVAL_95 * block.sigma(roster, colluders) * per_unit)
-
-
-def row_keys(at: int, statement: Statement, plan: Plan, contract: Contract) -> tuple[str, ...]:
-    """The keys of one row as people read them, in the order of the SELECT list."""
-    keys = plan.rows[at]
-    return tuple(
-        _label(keys[output.at], plan, output.at, contract) for output in statement.outputs if not output.is_measure
-    )
-
-
-def _row(
-    at: int, opened: list[int], statement: Statement, plan: Plan, contract: Contract, participation: Participation
-) -> Row:
-    keys = plan.rows[at]
-    shown = row_keys(at, statement, plan, contract)
-    for axis, value in zip(plan.axes, keys, strict=True):
-        if axis.key.column == FORCE and value not in participation.answered:
-            return Row(shown, (), participation.words(value))
-    values = tuple(
-        estimate(
-            opened[plan.blocks[output.at].start + at],
-            plan.blocks[output.at],
-            contract,
-            roster=len(participation.answered),
-            colluders=plan.colluders,
-        )
-        for output in statement.outputs
-        if output.is_measure
-    )
-    return Row(shown, values)
-
-
-def _label(value: str, plan: Plan, at: int, contract: Contract) -> str:
-    name = plan.axes[at].key.column
-    column = contract.column(name) if name != FORCE else None
-    if isinstance(column, Category):
-        return column.codes[column.positions[value]].label
-    return value
-
-
-def _ordered(rows: list[Row], statement: Statement) -> list[Row]:
-    for order in reversed(statement.order):
-        output = statement.outputs[order.output]
-        place = sum(o.is_measure == output.is_measure for o in statement.outputs[: order.output])
-        if output.is_measure:
-            # Rows without a value stand last in either direction.
-            sign = -1 if order.descending else 1
-            rows.sort(key=lambda row: sign * row.values[place].value if row.values else math.inf)
-        else:
-            rows.sort(key=lambda row: row.keys[place], reverse=order.descending)
-    return rows
-
-
 def _charge_as_dict(receipt: Receipt) -> dict[str, Any]:
     return {
         "force": receipt.force,
@@ -287,5 +209,15 @@ def _charge_as_dict(receipt: Receipt) -> dict[str, Any]:
 
 
 def _row_as_dict(row: Row) -> dict[str, Any]:
-    values = [{"estimate": v.value, "low": v.value - v.half_width, "high": v.value + v.half_width} for v in row.values]
-    return {"keys": list(row.keys), "values": values, "note": row.note}
+    return {
+        "keys": list(row.keys),
+        "values": [_estimate_as_dict(value) for value in row.values],
+        "note": row.note,
+        "certainty": row.certainty,
+    }
+
+
+def _estimate_as_dict(value: Estimate) -> dict[str, float | None]:
+    parts = {"estimate": value.value, "low": value.low, "high": value.high, "raw": value.raw}
+    # JSON has no infinity: null stands for a bound, or an estimate, that the noise does not give.
+    return {name: part if math.isfinite(part) else None for name, part in parts.items()}

@@ -11,17 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cordon.accounting import MARGIN
 from cordon.analyst.client import Client
-from cordon.analyst.compose import (
-    INTERVAL_95,
-    Cost,
-    cost_of_epsilon,
-    cost_of_half_width,
-    plan_question,
-    size_of_one,
-)
+from cordon.analyst.compose import Cost, cost_of_epsilon, cost_of_half_width, plan_statement
+from cordon.analyst.explain import facts_of, print_facts
 from cordon.analyst.federation import Federation
+from cordon.analyst.forecast import widest
 from cordon.analyst.known import (
     budget_facts,
     keep_up,
@@ -36,12 +30,13 @@ from cordon.analyst.profile import read_profile
 from cordon.analyst.progress import Teller, may_leave
 from cordon.analyst.releases import Release
 from cordon.analyst.render import Format, print_answer
+from cordon.analyst.residents import check_residents
 from cordon.contract import Category, Contract, Date, Number
 from cordon.errors import QuestionRefused, Refused
-from cordon.query.model import MeasureKind
-from cordon.query.plan import Plan
-from cordon.query.sql import Statement, parse_sql
-from cordon.units import exact_number
+from cordon.query.plan import outline
+from cordon.query.sql import parse_sql
+from cordon.query.statement import Statement
+from cordon.units import Rho, exact_number
 
 MOST_WAIT_DAYS = 60
 
@@ -67,6 +62,16 @@ WithinOption = Annotated[
     str | None,
     typer.Option("--within", help="Instead of --epsilon: half-width of the 95 % interval, in the measure's unit."),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option("--weights", help="How much each column of estimates matters, e.g. 2,1; the cost is split by it."),
+]
+RowsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rows", help="Rows that you expect in all: for --within and expected errors of averages and the like."
+    ),
+]
 AttemptsOption = Annotated[
     int | None, typer.Option(help="Most attempts, each charged anew, if a force is lost on the way. [default: 2]")
 ]
@@ -78,6 +83,8 @@ def query_command(
     purpose: Annotated[str, typer.Option(help="Why you ask: a purpose code of the federation.")],
     epsilon: EpsilonOption = None,
     within: WithinOption = None,
+    weights: WeightsOption = None,
+    rows: RowsOption = None,
     attempts: AttemptsOption = None,
     wait: Annotated[
         int, typer.Option(help="Days to wait for forces where a person decides.", min=0, max=MOST_WAIT_DAYS)
@@ -98,7 +105,8 @@ def query_command(
     with Client(read_profile(profile)) as client, open_library(client) as library:
         federation = client.federation()
         statement, contract = _read(sql, federation)
-        cost = _cost(statement, contract, federation, epsilon, within, attempts)
+        importance = _weights(weights)
+        cost = _cost(statement, contract, federation, epsilon, within, attempts, importance, _rows(rows))
         known = None if anew else offered(library, federation, statement.question, warn)
         if known is not None:
             progress.print(f"{_already(known)}: nothing was spent; --anew asks anew", highlight=False, markup=False)
@@ -112,6 +120,7 @@ def query_command(
                 cost,
                 federation,
                 purpose=purpose,
+                weights=importance,
                 wait_seconds=wait * 86_400,
                 add_contributions=add_again,
                 on_event=teller,
@@ -152,6 +161,8 @@ def explain_command(
     sql: Annotated[str, typer.Argument(help="One SELECT; '-' reads it from standard input.")],
     epsilon: EpsilonOption = None,
     within: WithinOption = None,
+    weights: WeightsOption = None,
+    rows: RowsOption = None,
     attempts: AttemptsOption = None,
     purpose: Annotated[str | None, typer.Option(help="Count what each force allows for this purpose too.")] = None,
     refresh: Annotated[
@@ -165,22 +176,22 @@ def explain_command(
     with Client(read_profile(profile)) as client, open_library(client) as library:
         federation = client.federation(cached=not refresh)
         statement, contract = _read(sql, federation)
-        cost = _cost(statement, contract, federation, epsilon, within, attempts)
+        importance, total = _weights(weights), _rows(rows)
+        cost = _cost(statement, contract, federation, epsilon, within, attempts, importance, total)
         if refresh:
             read_register(client, library, federation.manifest, notes)
         known = offered(library, federation, statement.question, warner(notes))
         key = client.signer.key_id
         budgets = budget_facts(library, statement.question, cost, key, purpose, federation.manifest)
-    plan = plan_question(statement.question, cost.rho, contract, federation.manifest)
-    facts = _facts(plan, cost, contract, federation)
+    plan = plan_statement(statement, cost.rho, contract, federation.manifest, importance)
+    facts = facts_of(statement, plan, cost, contract, federation, rows=total)
     if known is not None:
         facts["published"] = f"{_already(known)}: 'cordon query' shows it at no cost"
     out = Console()
     if form is Format.JSON:
         out.file.write(json.dumps(facts | {"budgets": budgets}, indent=2) + "\n")
         return
-    for name, value in facts.items():
-        out.print(f"{name + ':':<22} {value}", highlight=False, markup=False, soft_wrap=True)
+    print_facts(facts, out)
     print_budgets(budgets, out)
 
 
@@ -210,6 +221,7 @@ def _read(sql: str, federation: Federation) -> tuple[Statement, Contract]:
     text = typer.get_text_stream("stdin").read() if sql == "-" else sql
     contracts = federation.newest_contracts
     statement = parse_sql(text, contracts, list(federation.manifest.by_id))
+    check_residents(statement)
     return statement, contracts[statement.question.dataset]
 
 
@@ -220,13 +232,34 @@ def _cost(
     epsilon: str | None,
     within: str | None,
     attempts: int | None,
+    weights: tuple[float, ...],
+    rows: float | None,
 ) -> Cost:
     if (epsilon is None) == (within is None):
         raise Refused("say how exact or how costly", hint="give either --epsilon or --within")
     manifest = federation.manifest
     if epsilon is not None:
         return cost_of_epsilon(_number("--epsilon", epsilon), manifest, attempts)
-    return cost_of_half_width(_number("--within", within or ""), statement.question, contract, manifest, attempts)
+    parts = outline(statement.question, contract, most_cells=manifest.limits.cells).parts
+
+    def widest_at(rho: Rho) -> float:
+        plan = plan_statement(statement, rho, contract, manifest, weights)
+        return widest(statement, plan, contract, rows=rows)
+
+    return cost_of_half_width(_number("--within", within or ""), widest_at, len(parts), manifest, attempts)
+
+
+def _weights(text: str | None) -> tuple[float, ...]:
+    return () if text is None else tuple(float(_number("--weights", part.strip())) for part in text.split(","))
+
+
+def _rows(text: str | None) -> float | None:
+    if text is None:
+        return None
+    rows = float(_number("--rows", text))
+    if rows <= 0:
+        raise QuestionRefused(f"--rows takes a number above zero, got {text!r}")
+    return rows
 
 
 def _already(known: Release) -> str:
@@ -239,41 +272,6 @@ def _number(option: str, text: str) -> Fraction:
         return exact_number(text)
     except ValueError:
         raise QuestionRefused(f"{option} takes a number above zero, got {text!r}") from None
-
-
-def _facts(plan: Plan, cost: Cost, contract: Contract, federation: Federation) -> dict[str, object]:
-    manifest, roster = federation.manifest, len(plan.question.forces)
-    facts: dict[str, object] = {
-        "data set": f"{contract.dataset} v{contract.version}",
-        "protected unit": contract.unit.words,
-        "forces asked": roster,
-        "cells": plan.cells,
-        "ciphertexts": f"{plan.ciphertexts} ({plan.parameters.name})",
-        "epsilon per attempt": round(manifest.epsilon(cost.rho), 6),
-        "rho per attempt": str(cost.rho),
-        "at most": f"epsilon {manifest.epsilon(cost.rho * cost.attempts):.4g} over {cost.attempts} attempts",
-        "tolerated colluders": manifest.colluders,
-    }
-    paused = sorted(federation.paused & set(plan.question.forces))
-    if paused:
-        facts["paused"] = f"{', '.join(paused)} (when the catalogue was fetched): they would decline"
-    for block in plan.blocks:
-        measure = block.measure
-        column = contract.column(measure.column) if measure.kind is MeasureKind.SUM else None
-        per_unit = size_of_one(block, contract)
-        unit = f" {column.unit}" if isinstance(column, Number) else ""
-        name = (
-            f"SUM({measure.column})"
-            if column
-            else ("COUNT(*)" if measure.kind is MeasureKind.COUNT else "COUNT(DISTINCT)")
-        )
-        sigma = block.sigma(roster, manifest.colluders) * per_unit
-        central = float(block.d_squared / (2 * Fraction(block.rho.nano + MARGIN.nano, 10**9))) ** 0.5 * per_unit
-        facts[name] = (
-            f"95 % half-width ±{INTERVAL_95 * sigma:.4g}{unit} if all answer "
-            f"(a trusted central curator: ±{INTERVAL_95 * central:.4g})"
-        )
-    return facts
 
 
 def _described(contract: Contract, federation: Federation) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Self
@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cordon.analyst.answer import Answer, Record, make_answer
-from cordon.analyst.compose import Composed, Cost, compose, plan_question
+from cordon.analyst.compose import Composed, Cost, compose, plan_question, plan_statement
 from cordon.analyst.federation import Federation, verified_federation
 from cordon.analyst.line import Line
 from cordon.analyst.profile import Profile
+from cordon.analyst.residents import check_residents
 from cordon.analyst.told import failure, lost, participation
 from cordon.analyst.verify import Asked, VerifiedSum, add_again, verify_completed, verify_sum
 from cordon.analyst.vintages import agreed, declared
@@ -28,7 +29,8 @@ from cordon.identity import Role, verify_certificate
 from cordon.keyfile import read_certificate, read_signing_key
 from cordon.manifest import Manifest
 from cordon.query.model import Query
-from cordon.query.sql import Statement, parse_sql
+from cordon.query.sql import parse_sql
+from cordon.query.statement import Statement
 from cordon.register.leaf import (
     QueryEnded,
     Rejected,
@@ -135,6 +137,7 @@ class Client:
         federation: Federation,
         *,
         purpose: str,
+        weights: Sequence[float] = (),
         wait_seconds: int = 0,
         add_contributions: bool = False,
         on_event: OnEvent,
@@ -142,6 +145,7 @@ class Client:
         """Submit a question, follow it, verify and open its answer.
 
         Args:
+            weights: how much each column of estimates matters; empty for equally.
             wait_seconds: how long to wait for forces where a person decides.
             add_contributions: also fetch every contribution and add them again.
             on_event: told of every event as it arrives.
@@ -155,9 +159,11 @@ class Client:
         """
         question = statement.question
         contract, _ = federation.catalogue[question.dataset, question.contract_version]
+        check_residents(statement)
+        plan = plan_statement(statement, cost.rho, contract, federation.manifest, weights)
         self._check_own_certificate(federation.manifest)
         composed = compose(
-            question, cost, contract, federation.manifest,
+            plan, cost, federation.manifest,
             purpose=purpose, signer=self._signer, wait_seconds=wait_seconds, now=int(self._clock()),
         )  # fmt: skip
         stored = StoredQuery(
@@ -206,7 +212,7 @@ class Client:
         statement = parse_sql(sql, {contract.dataset: contract}, list(federation.manifest.by_id))
         if statement.question != question:
             raise Untrusted("the stored statement is not the question that was signed")
-        plan = plan_question(question, query.terms.rho, contract, federation.manifest)
+        plan = plan_question(question, query.terms.block_rho, contract, federation.manifest)
         manifest, payload = federation.manifest, envelope.payload
         return Asked(query_hash, query, payload, self._signer.key_id, contract, manifest, plan), statement
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from cordon.accounting import MARGIN, rho_for_epsilon
-from cordon.contract import Contract, Number
+from cordon.contract import Contract
 from cordon.envelope import QUERY, Envelope, Signer, commitment
 from cordon.errors import QuestionRefused
 from cordon.manifest import Manifest
 from cordon.query.model import Query, Question, SealedSeed, Terms
-from cordon.query.plan import Block, Plan, make_plan, split_evenly
+from cordon.query.plan import Plan, make_plan, outline
+from cordon.query.split import split
+from cordon.query.statement import Statement, compared_in
 from cordon.sealing.bfv import Opener
 from cordon.sealing.seed import SEED_BYTES, seal_context, seal_seed, seed_hash
 from cordon.units import Digest, Rho
@@ -49,20 +53,50 @@ class Composed:
     seed: bytes
 
 
-def plan_question(question: Question, rho: Rho, contract: Contract, manifest: Manifest) -> Plan:
-    """Plan a question at a cost per attempt.
+def plan_statement(
+    statement: Statement, rho: Rho, contract: Contract, manifest: Manifest, weights: Sequence[float] = ()
+) -> Plan:
+    """Plan what was typed, at a cost per attempt, with that cost split for the narrowest intervals.
+
+    Args:
+        weights: how much each column of estimates matters, in their order; empty for equally.
+
+    Raises:
+        QuestionRefused: it cannot be planned, no roster could ever answer it, or the weights do not fit.
+    """
+    question = statement.question
+    _check_forces(question)
+    outlined = outline(question, contract, most_cells=manifest.limits.cells)
+    expressions = [output.expression for output in statement.outputs if output.expression is not None]
+    if weights and (len(weights) != len(expressions) or not all(0 < weight < math.inf for weight in weights)):
+        raise QuestionRefused(
+            f"--weights takes one number above zero for each of the {len(expressions)} columns of estimates",
+            hint=f"for example --weights {','.join('1' for _ in expressions)}",
+        )
+    wanted = list(weights) or [1.0] * len(expressions)
+    compared = compared_in(statement.having)
+    # What HAVING compares counts as much as a column of mean weight.
+    wanted += [sum(wanted) / len(wanted)] * len(compared)
+    shares = split(rho, outlined, [*expressions, *compared], wanted, contract)
+    return plan_question(question, shares, contract, manifest)
+
+
+def plan_question(question: Question, block_rho: tuple[Rho, ...], contract: Contract, manifest: Manifest) -> Plan:
+    """Plan a question whose cost has been split.
 
     Raises:
         QuestionRefused: it cannot be planned, or no roster could ever answer it.
     """
-    named = len(question.forces)
-    if named == 2:
+    _check_forces(question)
+    return make_plan(question, block_rho, contract, colluders=manifest.colluders, most_cells=manifest.limits.cells)
+
+
+def _check_forces(question: Question) -> None:
+    if len(question.forces) == 2:
         raise QuestionRefused(
             "two forces cannot be asked alone: each could read the other's value off the sum",
             hint="name one force, or three or more",
         )
-    shares = split_evenly(rho, len(question.measures))
-    return make_plan(question, shares, contract, colluders=manifest.colluders, most_cells=manifest.limits.cells)
 
 
 def cost_of_epsilon(epsilon: Fraction, manifest: Manifest, attempts: int | None) -> Cost:
@@ -81,28 +115,30 @@ def cost_of_epsilon(epsilon: Fraction, manifest: Manifest, attempts: int | None)
 
 
 def cost_of_half_width(
-    half_width: Fraction, question: Question, contract: Contract, manifest: Manifest, attempts: int | None
+    half_width: Fraction, widest: Callable[[Rho], float], parts: int, manifest: Manifest, attempts: int | None
 ) -> Cost:
     """The least cost at which every cell's 95 % half-width is at most `half_width`, if all forces answer.
 
     Args:
-        half_width: in each measure's own unit.
+        half_width: in each column's own unit.
+        widest: the largest half-width of any column at a rho per attempt.
+        parts: of the plan, which need at least one nano-rho each.
 
     Raises:
         QuestionRefused: not positive, or it would cost more than the federation allows.
     """
     if half_width <= 0:
         raise QuestionRefused(f"the half-width must be above zero, got {float(half_width):g}")
-    least, most = MARGIN.nano + len(question.measures), manifest.most_rho.nano
-    if _half_width(Rho(most), question, contract, manifest) > half_width:
-        best = _half_width(Rho(most), question, contract, manifest)
+    least, most = MARGIN.nano + parts, manifest.most_rho.nano
+    best = widest(Rho(most))
+    if best > half_width:
         raise QuestionRefused(
             f"the federation's limit buys a half-width of {best:.4g} at best",
             hint="ask for a wider one, or fewer measures",
         )
     while least < most:
         middle = (least + most) // 2
-        if _half_width(Rho(middle), question, contract, manifest) <= half_width:
+        if widest(Rho(middle)) <= half_width:
             most = middle
         else:
             least = middle + 1
@@ -120,16 +156,9 @@ def check_purpose(purpose: str, manifest: Manifest) -> None:
         raise QuestionRefused(f"the federation lists no purpose {purpose!r}", hint=f"purposes: {listed}")
 
 
-def size_of_one(block: Block, contract: Contract) -> float:
-    """How much one of a block's integers is in the measure's own unit, e.g. 0.01 for a sum of pence in GBP."""
-    column = contract.column(block.measure.column) if block.measure.column else None
-    return float(column.resolution) if isinstance(column, Number) else 1.0
-
-
 def compose(
-    question: Question,
+    plan: Plan,
     cost: Cost,
-    contract: Contract,
     manifest: Manifest,
     *,
     purpose: str,
@@ -140,15 +169,16 @@ def compose(
     """Sign a query on terms that every force can check.
 
     Args:
+        plan: of the question, at the cost per attempt.
         purpose: a code of the manifest.
         wait_seconds: how long to wait for forces where a person decides; 0 for not at all.
         now: seconds since 1970-01-01 UTC.
 
     Raises:
-        QuestionRefused: the purpose is not listed, or the question cannot be planned.
+        QuestionRefused: the purpose is not listed.
     """
     check_purpose(purpose, manifest)
-    plan = plan_question(question, cost.rho, contract, manifest)
+    question = plan.question
     opener, seed, nonce = Opener(plan.parameters), secrets.token_bytes(SEED_BYTES), secrets.token_bytes(32)
     public_key = opener.public_key()
     key_hash = Digest(hashlib.sha256(public_key).digest())
@@ -161,7 +191,7 @@ def compose(
     lasts = cost.attempts * (timing.ready_seconds + timing.contribute_seconds) + SLACK_SECONDS
     terms = Terms(
         rho=cost.rho,
-        block_rho=split_evenly(cost.rho, len(question.measures)),
+        block_rho=tuple(block.rho for block in plan.blocks),
         attempts=cost.attempts,
         purpose=purpose,
         manifest_version=manifest.version,
@@ -186,14 +216,6 @@ def _cost(rho: Rho, manifest: Manifest, attempts: int | None) -> Cost:
     if allowed < 1 or (attempts is not None and not 1 <= attempts <= allowed):
         raise QuestionRefused(f"the federation's limits allow at most {allowed} attempts at this cost")
     return Cost(rho, attempts or min(DEFAULT_ATTEMPTS, allowed))
-
-
-def _half_width(rho: Rho, question: Question, contract: Contract, manifest: Manifest) -> float:
-    plan = plan_question(question, rho, contract, manifest)
-    roster = len(question.forces)
-    return max(
-        INTERVAL_95 * block.sigma(roster, manifest.colluders) * size_of_one(block, contract) for block in plan.blocks
-    )
 
 
 def _sealed(

@@ -20,6 +20,9 @@ from cordon.units import Digest
 from cordon.wire import codec
 
 DOCUMENT_VERSION = 1
+
+ANSWER_VERSIONS = (2, 3)
+"""Versions of `Answer.as_dict` that can be published and read."""
 SALT_BYTES = 32
 MOST_TEXT = 20_000
 _NOTE = r"^(declined: [a-z ]{1,40}|lost on the way|did not answer)?$"
@@ -49,15 +52,17 @@ class _Column(_Strict):
 
 
 class _Value(_Strict):
-    estimate: FiniteFloat
-    low: FiniteFloat
-    high: FiniteFloat
+    estimate: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    raw: FiniteFloat | None = None
 
 
 class _Row(_Strict):
-    keys: list[Line]
+    keys: list[Line | None]
     values: list[_Value]
     note: Annotated[str, Field(pattern=_NOTE)]
+    certainty: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
 
 
 class _Declined(_Strict):
@@ -97,9 +102,9 @@ class _Place(_Strict):
 
 
 class _Answer(_Strict):
-    """`Answer.as_dict` of version 2."""
+    """`Answer.as_dict`; version 2 had no notes, raw values, certainties or rows of totals."""
 
-    version: Literal[2]
+    version: Literal[2, 3]
     query: Hex32
     sql: Text
     dataset: Line
@@ -119,6 +124,7 @@ class _Answer(_Strict):
     attempt: Annotated[int, Field(ge=1, le=100)]
     register_: Annotated[_Place, Field(alias="register")]
     checked: Line
+    notes: list[Line] = []
 
 
 class _Document(_Strict):

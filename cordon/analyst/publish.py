@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from cordon.analyst.answer import ANSWER_VERSION
 from cordon.analyst.client import CALL_SECONDS, STREAM_SECONDS, Client
-from cordon.analyst.document import write_document
+from cordon.analyst.document import ANSWER_VERSIONS, write_document
 from cordon.analyst.federation import Federation
 from cordon.analyst.verify import Asked, VerifiedSum, add_again, verify_completed
 from cordon.envelope import ANSWER, Envelope, commitment, seal
@@ -105,7 +104,7 @@ def _own_answer(client: Client, query_hash: Digest) -> dict[str, Any]:
             "this query was not opened: there is no answer to publish", hint=f"cordon follow {query_hash.hex()[:16]}"
         )
     answer: dict[str, Any] = json.loads(text)
-    if answer.get("version") != ANSWER_VERSION:
+    if answer.get("version") not in ANSWER_VERSIONS:
         raise Refused("this answer was opened by an earlier version, which noted too little to publish it")
     return answer
 

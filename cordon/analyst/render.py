@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
@@ -16,6 +17,11 @@ from rich.text import Text
 from cordon.analyst.budgets import share_line
 
 MOST_NAMES = 60
+
+ALL = "(all)"
+"""What stands in the key of a total."""
+
+RANK_COLUMN = "rank is right"
 
 
 class Format(StrEnum):
@@ -50,24 +56,53 @@ def _print_table(answer: dict[str, Any], out: Console) -> None:
         table.add_column(Text(column["name"]), justify="right" if column["measure"] else "left", no_wrap=True)
         if column["measure"]:
             table.add_column("95 % interval", justify="right", no_wrap=True)
+    ranked = any(row.get("certainty") is not None for row in answer["rows"])
+    if ranked:
+        table.add_column(RANK_COLUMN, justify="right", no_wrap=True)
     for row in answer["rows"]:
+        cells = [*_table_cells(answer["columns"], row), *([_certainty(row)] if ranked else [])]
         # Not strings: what somebody else has published must not be read as markup.
-        table.add_row(*map(Text, _table_cells(answer["columns"], row)))
+        table.add_row(*map(Text, cells))
     out.print(table, highlight=False)
+
+
+def too_noisy(value: dict[str, Any]) -> bool:
+    """Whether an estimate's interval is wider than the estimate itself, or has no end."""
+    if any(value[part] is None for part in ("estimate", "low", "high")):
+        return True
+    return bool(value["high"] - value["low"] > abs(value["estimate"]))
 
 
 def _table_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
     keys, values = iter(row["keys"]), iter(row["values"])
     for column in columns:
         if not column["measure"]:
-            yield next(keys)
+            yield _key(next(keys))
         elif row["note"]:
             yield from (row["note"], "")
         else:
             value = next(values)
-            noisy = " ?" if value["high"] - value["low"] > abs(value["estimate"]) else ""
-            yield f"{_number(value['estimate'])}{noisy}"
-            yield f"{_number(value['low'])} to {_number(value['high'])}"
+            digits = _digits(value)
+            yield f"{_number(value['estimate'], digits)}{' ?' if too_noisy(value) else ''}"
+            yield _interval(value, digits)
+
+
+def _interval(value: dict[str, Any], digits: int) -> str:
+    low, high = value["low"], value["high"]
+    if low is None and high is None:
+        return "any value"
+    if low is None:
+        return f"up to {_number(high, digits)}"
+    return f"from {_number(low, digits)}" if high is None else f"{_number(low, digits)} to {_number(high, digits)}"
+
+
+def _key(key: str | None) -> str:
+    return ALL if key is None else key
+
+
+def _certainty(row: dict[str, Any]) -> str:
+    certainty = row.get("certainty")
+    return "" if certainty is None else f"{100 * certainty:.0f} %"
 
 
 def _csv(answer: dict[str, Any]) -> str:
@@ -77,9 +112,11 @@ def _csv(answer: dict[str, Any]) -> str:
     for column in answer["columns"]:
         name = column["name"]
         header += [name, f"{name} low", f"{name} high"] if column["measure"] else [name]
-    writer.writerow([*header, "note"])
+    ranked = any(row.get("certainty") is not None for row in answer["rows"])
+    writer.writerow([*header, *(["rank certainty"] if ranked else []), "note"])
     for row in answer["rows"]:
-        writer.writerow([*_csv_cells(answer["columns"], row), row["note"]])
+        rank = [_plain(row.get("certainty"))] if ranked else []
+        writer.writerow([*_csv_cells(answer["columns"], row), *rank, row["note"]])
     return buffer.getvalue()
 
 
@@ -87,12 +124,16 @@ def _csv_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[s
     keys, values = iter(row["keys"]), iter(row["values"])
     for column in columns:
         if not column["measure"]:
-            yield next(keys)
+            yield _key(next(keys))
         elif row["note"]:
             yield from ("", "", "")
         else:
             value = next(values)
-            yield from (f"{value[part]:.10g}" for part in ("estimate", "low", "high"))
+            yield from (_plain(value[part]) for part in ("estimate", "low", "high"))
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.10g}"
 
 
 def _print_notes(answer: dict[str, Any], out: Console) -> None:
@@ -101,7 +142,8 @@ def _print_notes(answer: dict[str, Any], out: Console) -> None:
         lines.append(f"           {answer['caveat']}")
     lines += _people_lines(answer)
     lines += _cost_lines(answer)
-    if any(v["high"] - v["low"] > abs(v["estimate"]) for row in answer["rows"] for v in row["values"]):
+    lines += answer.get("notes", [])
+    if any(too_noisy(value) for row in answer["rows"] for value in row["values"]):
         lines.append("'?' marks estimates that are narrower than their own interval: too noisy to read")
     lines.append(f"checked: {answer['checked']}")
     lines.append(f"query {answer['query'][:16]}")
@@ -153,5 +195,17 @@ def _names(forces: list[str]) -> str:
     return shown + (", …" if len(forces) > MOST_NAMES else "")
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}".removeprefix("-") if abs(value) <= 0.5 else f"{value:,.0f}"
+def _digits(value: dict[str, Any]) -> int:
+    """Decimals that tell an interval's ends apart to about a tenth of its width; none for counts of many."""
+    low, high = value["low"], value["high"]
+    width = None if low is None or high is None else high - low
+    if not width:
+        return 0 if float(value["estimate"] or 0).is_integer() else 4
+    return max(0, min(6, 1 - math.floor(math.log10(width))))
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None:
+        return "?"
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if not any(figure in "123456789" for figure in text) else text

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cordon.accounting import MARGIN
 from cordon.contract import Contract, Number
 from cordon.errors import QuestionRefused
-from cordon.query.expression import Expression, Leaf, Part, Quantile, evaluate, leaves
+from cordon.query.expression import Expression, Leaf, Part, Quantile, Values, evaluate, leaves
 from cordon.query.model import Measure, MeasureKind
 from cordon.query.plan import Outline
 from cordon.units import Rho
@@ -79,7 +79,7 @@ def _variances(
     expression: Expression, measures: Sequence[Measure], spread: Mapping[int, float], contract: Contract
 ) -> dict[int, float]:
     """What each measure adds to the variance of an expression, if it may spend a rho of one half; by measure."""
-    given = {leaf: _reference(leaf, measures, contract) for leaf in leaves(expression)}
+    given = {leaf: reference(leaf, measures, contract, REFERENCE_ROWS) for leaf in leaves(expression)}
     slopes = evaluate(expression, given).slopes
     found: dict[int, float] = {}
     for leaf, slope in slopes.items():
@@ -91,22 +91,20 @@ def _variances(
     return useful or dict.fromkeys(found, 1.0)
 
 
-def _reference(leaf: Leaf, measures: Sequence[Measure], contract: Contract) -> float:
-    """A leaf's value in an imagined cell whose numbers are spread evenly over their bounds."""
-    if not isinstance(leaf, Part | Quantile):
-        return REFERENCE_ROWS
+def reference(leaf: Leaf, measures: Sequence[Measure], contract: Contract, rows: Values) -> Values:
+    """A leaf's value in an imagined cell of `rows` rows whose numbers are spread evenly over their bounds."""
+    if not isinstance(leaf, Part | Quantile) or not measures[leaf.measure].column:
+        return rows
     measure = measures[leaf.measure]
-    if not measure.column:
-        return REFERENCE_ROWS
     column = _number(measure, contract)
     middle, width = (column.low + column.high) / 2, column.high - column.low
     if isinstance(leaf, Quantile):
-        return middle
+        return middle + 0 * rows
     square = width * width / 12 + (middle - measure.centre) ** 2
     if measure.kind is MeasureKind.SQUARES:
-        return REFERENCE_ROWS * (square - measure.offset)
+        return rows * (square - measure.offset)
     # Not the mean, which a centre puts at zero: how far from it a cell's own mean may well lie.
-    return REFERENCE_ROWS * math.sqrt(square)
+    return rows * math.sqrt(square)
 
 
 def _width(leaf: Quantile, measures: Sequence[Measure], contract: Contract) -> float:
@@ -169,9 +167,7 @@ def _components(
 
     seen = np.array([[others(s) if set(t) <= set(s) else 0.0 for s in tables] for t in components])
     # A table's mean variance is the sum over its components of their dimensions and reciprocal precisions.
-    weight = [
-        sum(others(s) / math.prod(sizes[at] for at in s) for s in tables if set(t) <= set(s)) for t in components
-    ]
+    weight = [sum(others(s) / math.prod(sizes[at] for at in s) for s in tables if set(t) <= set(s)) for t in components]
     dimensions = [math.prod(sizes[at] - 1 for at in t) for t in components]
     wanted = np.array(weight) * np.array(dimensions, dtype=float)
     return components, seen, wanted

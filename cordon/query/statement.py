@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cordon.query.expression import Expression
+from cordon.query.expression import Expression, measures_of
 from cordon.query.model import Question
 
 
@@ -78,3 +78,14 @@ class Statement:
     having: Condition | None = None
     notes: tuple[str, ...] = ()
     """What people must know to read the columns, in sentences: that a MAX is a quantile, and the like."""
+
+
+def compared_in(condition: Condition | None) -> tuple[Expression, ...]:
+    """Every expression over measures that a condition compares, left to right."""
+    if condition is None:
+        return ()
+    if isinstance(condition, Comparison):
+        return tuple(side for side in (condition.left, condition.right) if measures_of(side))
+    if isinstance(condition, Opposite):
+        return compared_in(condition.of)
+    return tuple(expression for part in condition.parts for expression in compared_in(part))
