@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from cordon.accounting import epsilon
 from cordon.analyst.compose import INTERVAL_95, size_of_one
 from cordon.analyst.vintages import Vintages
-from cordon.contract import FORCE, Category, Contract
+from cordon.contract import FORCE, Category, Contract, Number
+from cordon.errors import QuestionRefused
 from cordon.manifest import Manifest
+from cordon.query.expression import Arithmetic, Constant, Part
 from cordon.query.plan import Block, Plan
-from cordon.query.sql import Statement
+from cordon.query.statement import Output, Statement
 from cordon.register.leaf import Checkpoint, Receipt
 from cordon.units import Rho
 
@@ -228,7 +231,7 @@ def row_keys(at: int, statement: Statement, plan: Plan, contract: Contract) -> t
     """The keys of one row as people read them, in the order of the SELECT list."""
     keys = plan.rows[at]
     return tuple(
-        _label(keys[output.at], plan, output.at, contract) for output in statement.outputs if not output.is_measure
+        _label(keys[output.key], plan, output.key, contract) for output in statement.outputs if output.key is not None
     )
 
 
@@ -242,8 +245,8 @@ def _row(
             return Row(shown, (), participation.words(value))
     values = tuple(
         estimate(
-            opened[plan.blocks[output.at].start + at],
-            plan.blocks[output.at],
+            opened[plan.blocks[_measure(output, contract, plan)].start + at],
+            plan.blocks[_measure(output, contract, plan)],
             contract,
             roster=len(participation.answered),
             colluders=plan.colluders,
@@ -252,6 +255,16 @@ def _row(
         if output.is_measure
     )
     return Row(shown, values)
+
+
+def _measure(output: Output, contract: Contract, plan: Plan) -> int:
+    """The measure that a column is."""
+    for at, block in enumerate(plan.blocks):
+        column = contract.column(block.measure.column) if block.measure.column else None
+        per_unit = Constant(column.resolution if isinstance(column, Number) else Fraction(1))
+        if output.expression in (Part(at), Arithmetic("*", per_unit, Part(at))):
+            return at
+    raise QuestionRefused(f"{output.name} is calculated from measures, which is not shown yet")
 
 
 def _label(value: str, plan: Plan, at: int, contract: Contract) -> str:
