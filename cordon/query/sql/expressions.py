@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,8 +9,9 @@ from typing import NoReturn
 
 from sqlglot import exp
 
-from cordon.contract import FORCE
+from cordon.contract import FORCE, Number
 from cordon.query.expression import Arithmetic, Bounded, Constant, Expression, Residents, Root, leaves
+from cordon.query.sql.functions import function_name, instead_of
 from cordon.query.sql.keys import read_key
 from cordon.query.sql.measures import Measures, scaled
 from cordon.query.sql.predicates import SIGNS
@@ -25,29 +25,6 @@ _LARGEST = Fraction(10**15)
 """Beyond it, and below its inverse, a constant has no place among counts of records."""
 
 _ARITHMETIC: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/"}
-
-_FUNCTIONS = (
-    "COUNT", "COUNT_IF", "SUM", "AVG", "VARIANCE", "VAR_SAMP", "VAR_POP", "STDDEV", "STDDEV_SAMP", "STDDEV_POP",
-    "MEDIAN", "QUANTILE", "MIN", "MAX", "RESIDENTS", "PER_1000", "MONTH", "QUARTER", "YEAR", "DATE_TRUNC", "BIN",
-)  # fmt: skip
-_INSTEAD = {
-    "ROUND": "leave ROUND out: answers are shown to as many digits as their noise allows",
-    "FLOOR": "leave FLOOR out: answers are shown to as many digits as their noise allows",
-    "CEIL": "leave CEIL out: answers are shown to as many digits as their noise allows",
-    "CAST": "leave CAST out: division is of real numbers",
-    "COALESCE": "an unknown value is asked for by IS NULL, or left out by IS NOT NULL",
-    "NULLIF": "leave NULLIF out: division by zero gives no value, and is no error",
-    "APPROX_COUNT_DISTINCT": "COUNT(DISTINCT unit)",
-    "APPROX_QUANTILE": "QUANTILE(number, share)",
-    "MEAN": "AVG(number)",
-    "MODE": "GROUP BY the column, ORDER BY COUNT(*) DESC LIMIT 1",
-    "EXTRACT": "YEAR(date), QUARTER(date) or MONTH(date)",
-    "DAY": "GROUP BY the date itself: each day is a row",
-    "IF": "COUNT_IF(condition), or a measure with FILTER (WHERE condition)",
-    "CASE": "COUNT_IF(condition), or a measure with FILTER (WHERE condition)",
-    "GROUPING": "leave GROUPING out: a total says in its key that it is one",
-}
-"""What does the work of functions that are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +103,9 @@ class Arithmetics:
         if aliased is not None and read_key(aliased, self.scope) is None:
             hint = "write the measure itself out: it is paid for once"
             self.scope.text.refuse(f"{name} is a column of this answer, not of the records", node, hint=hint)
-        if name != FORCE and aliased is None:
-            self.scope.column(node)
-        self.scope.text.refuse(
-            f"{node.sql()} is not a measure", node, hint=f"COUNT(*), SUM(number), …: not {name} itself"
-        )
+        column = None if name == FORCE or aliased is not None else self.scope.column(node)
+        hint = f"SUM({name}), AVG({name}), …" if isinstance(column, Number) else "COUNT(*), COUNT_IF(condition), …"
+        self.scope.text.refuse(f"{node.sql()} is a column of the records, not a measure of them", node, hint=hint)
 
     def _refuse_function(self, node: exp.Expr) -> NoReturn:
         text = self.scope.text
@@ -143,11 +118,7 @@ class Arithmetics:
             text.refuse("windows (OVER) cannot be asked", node, hint=hint)
         if not isinstance(node, exp.Func):
             text.refuse(f"{node.sql()} cannot be asked", node, hint="measures, numbers, + - * / and keys of GROUP BY")
-        name = node.name.upper() if isinstance(node, exp.Anonymous) else node.sql_name()
-        typed = text.words(node).upper() if "start" in node.meta else name
-        near = difflib.get_close_matches(typed, _FUNCTIONS, n=1, cutoff=0.6)
-        known = f"did you mean {near[0]}?" if near else f"functions: {', '.join(_FUNCTIONS)}"
-        text.refuse(f"{typed} cannot be asked", node, hint=_INSTEAD.get(typed, _INSTEAD.get(name, known)))
+        text.refuse(f"{function_name(node, text).upper()} cannot be asked", node, hint=instead_of(node, text))
 
     # HAVING
 

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from cordon.contract import FORCE, Category, Date, Identifier, Number
 from cordon.query.model import MOST_GROUPINGS, MOST_KEYS, Grain, Grouping, Key
+from cordon.query.sql.functions import instead_of
 from cordon.query.sql.refusing import Text
 from cordon.query.sql.scope import Scope, number
 
@@ -108,7 +109,8 @@ class _Groups:
         node = self._scope.resolved(element.unnest())
         key = read_key(node, self._scope)
         if key is None:
-            hint = "a measure is what each group has" if node.find(exp.AggFunc) else ""
+            hint = instead_of(node, self._text) if isinstance(node, exp.Func) else ""
+            hint = "a measure is what each group has" if node.find(exp.AggFunc) else hint
             self._text.refuse(f"GROUP BY takes {_KEYS}", element, hint=hint)
         if key in self._keys:
             return self._keys.index(key)

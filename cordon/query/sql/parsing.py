@@ -10,7 +10,7 @@ from sqlglot import Token, TokenType, exp
 from sqlglot.errors import ParseError, TokenError
 
 from cordon.errors import QuestionRefused
-from cordon.query.sql.refusing import Text
+from cordon.query.sql.refusing import Text, span
 
 MOST_CHARACTERS = 20_000
 
@@ -98,7 +98,8 @@ def check_nothing_is_left(select: exp.Select, text: Text) -> None:
             # `all` is the only part that says something by being False: GROUP BY DISTINCT.
             said = value is not None if part == "all" else value not in (None, False, [])
             if said and part not in known:
-                text.refuse(f"{node.sql()} cannot be asked", value if isinstance(value, exp.Expr) else node)
+                at = value if isinstance(value, exp.Expr) and span(value)[1] else node
+                text.refuse(f"{node.sql()} cannot be asked", at, hint=_ONE)
 
 
 def _parsed(text: Text) -> list[exp.Expr | None]:

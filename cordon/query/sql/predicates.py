@@ -33,6 +33,7 @@ _HINTS: dict[type[exp.Expr], str] = {
     exp.ILike: "IN lists codes; cordon datasets NAME shows them",
     exp.NullSafeEQ: "= with a value, or IS NULL",
     exp.NullSafeNEQ: "<> with a value, or IS NOT NULL",
+    exp.Boolean: "leave it out",
     exp.Exists: "there are no subqueries: put the condition itself in WHERE",
 }
 
@@ -138,7 +139,8 @@ def _comparison(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
     left, right = node.args["this"], node.args["expression"]
     if not isinstance(left, exp.Column):
         left, right, sign = right, left, _MIRRORED[sign]
-    _refuse_measure(left, scope)
+    if node.find(exp.AggFunc):
+        scope.text.refuse("WHERE picks records before they are measured", node, hint="put this condition in HAVING")
     column = scope.column(left)
     sign = _NEGATED[sign] if negated else sign
     if isinstance(right.unnest(), exp.Null):
@@ -148,11 +150,6 @@ def _comparison(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
             scope.text.refuse(f"{column.name} is a category: its codes have no order", node, hint="use = or IN")
         return _member(column, {scope.code(right, column)}, sign == "<>", node, scope)
     return _range(column, sign, right, scope)
-
-
-def _refuse_measure(node: exp.Expr, scope: Scope) -> None:
-    if node.find(exp.AggFunc):
-        scope.text.refuse("WHERE picks records before they are measured", node, hint="put this condition in HAVING")
 
 
 def _between(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:

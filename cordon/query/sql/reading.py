@@ -66,7 +66,8 @@ def _statement(select: exp.Select, scope: Scope) -> Statement:
 def _output(node: exp.Expr, keys: tuple[Key, ...], arithmetics: Arithmetics) -> Output:
     scope = arithmetics.scope
     inner = node.unalias()
-    name = node.alias or inner.sql().lower()
+    # As it was typed, where the parser has a name of its own for a function.
+    name = node.alias or inner.sql().lower().replace("variance_pop(", "var_pop(")
     key = read_key(inner, scope)
     if key in keys:
         return Output(name, key=keys.index(key))

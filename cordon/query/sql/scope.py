@@ -34,7 +34,8 @@ class Scope:
     def column(self, node: exp.Expr) -> Category | Date | Number | Identifier:
         """The contract's column that a node names."""
         if not isinstance(node, exp.Column) or node.args.get("table"):
-            self.text.refuse("a column's name is needed here", node)
+            hint = f"{node.name}, without the data set before it" if isinstance(node, exp.Column) else ""
+            self.text.refuse("a column's name is needed here", node, hint=hint)
         if not self.has_column(node.name) or node.name == FORCE:
             names = [column.name for column in self.contract.columns]
             hint = closest(node.name, names)
@@ -111,7 +112,9 @@ def dataset_of(select: exp.Select, contracts: Mapping[str, Contract], text: Text
         text.refuse("FROM names a data set, not a SELECT", table, hint="ask the inner SELECT by itself")
     extra = {name for name, value in table.args.items() if value and name != "this"}
     if not isinstance(table, exp.Table) or extra:
-        text.refuse("FROM names one data set, and nothing else beside it", table)
+        text.refuse(
+            "FROM names one data set, and nothing else beside it", table, hint=f"FROM {table.name or 'data_set'}"
+        )
     if table.name not in contracts:
         text.refuse(f"there is no data set {table.name!r}", table, hint=closest(table.name, contracts))
     return contracts[table.name]
