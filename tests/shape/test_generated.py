@@ -21,7 +21,6 @@ MOST_LINES = 400
 LONG_MODULES = {
     "coordinator/queries.py": "every turn of a query's life calls the same store, register and presence",
     "coordinator/store.py": "one schema, and every statement that touches it",
-    "cordon/query/sql.py": "one grammar: each part refuses what the others do not read",
     "node/ledger.py": "decisions, budgets and charges change in the same transactions",
     "node/tasks.py": "every task shares the admitted queries, their keys and one lock",
 }
