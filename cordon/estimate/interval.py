@@ -36,7 +36,8 @@ REACH_95 = 1.959963984540054
 """Deviations on either side of a 95 % interval."""
 
 _STEPS = 40
-"""Moves along the sphere; each end settles after a few."""
+_SETTLED = 1e-7
+"""Moves along the sphere, and the length of the last one; most ends settle after a few."""
 
 
 class Ends(NamedTuple):
@@ -115,7 +116,9 @@ def _on_sphere(expression: Expression, given: Given) -> Ends:
             for _ in range(_STEPS):
                 value, slope = _at(expression, parts, given, direction)
                 low, high = np.fmin(low, value), np.fmax(high, value)
-                direction = _unit(sign * slope + 0.05 * direction)
+                before, direction = direction, _unit(sign * slope)
+                if np.abs(direction - before).max() < _SETTLED:
+                    break
     open_ended = _may_divide_by_zero(expression, given)
     return Ends(np.where(open_ended, -math.inf, low), np.where(open_ended, math.inf, high))
 
