@@ -39,7 +39,7 @@ def importers(library: str) -> set[str]:
         ("sqlglot", {"cordon/query/sql.py"}),
         ("grpc", {"cordon/wire/channel.py"}),
         ("duckdb", {"node/load.py", "node/aggregate.py"}),
-        ("ibis", {"node/aggregate.py"}),
+        ("ibis", {"node/compile.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
     ],
 )
