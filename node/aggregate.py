@@ -1,36 +1,29 @@
 """From a plan to one force's exact integer vector, over its snapshot.
 
-The typed query is compiled to an ibis expression, so nothing from the wire is ever pasted into a
-statement. The result has the plan's shape whatever the records are.
+The result has the plan's shape whatever the records are. docs/protocol.md §6.1.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import ibis
 
-from cordon.contract import FORCE, Category, Contract, Date, Identifier
+from cordon.contract import FORCE, Contract
 from cordon.errors import Declined, Misconfigured
 from cordon.query.axes import Axis
-from cordon.query.model import All, Grain, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
-from cordon.query.plan import Block, Plan, make_plan
+from cordon.query.model import Measure, MeasureKind
+from cordon.query.plan import Plan
 from cordon.register.leaf import DeclineCode
-from cordon.units import NANO, Digest, Rho
+from cordon.units import Digest
 from cordon.wire.messages import HeldContract
-from node.load import MONTH_SUFFIX, RANK, UNIT
+from node.compile import Statements, Step, compile_step, steps
 
 _MEMORY_LIMIT = "256MB"
-
-
-MOST_STATEMENTS = 256
-"""Compiled statements that a snapshot keeps."""
 
 
 class Snapshot:
@@ -60,18 +53,11 @@ class Snapshot:
             raise Misconfigured(
                 f"{path} was built for another contract than the manifest lists", hint="build it anew: cordon node load"
             )
-        self._statements = _Statements(contract)
-        self._warm_up()
+        self._statements = Statements(contract)
+        # The first statement that is compiled loads ibis's dialect: not while a query waits for it.
+        compile_step(Step(None, (), (), (Measure(MeasureKind.COUNT),)), contract)
         self.held = HeldContract(row[0], row[1], Digest(row[2]), row[3], row[4], row[5], row[6], row[7])
         self.domain = str(row[8])
-
-    def _warm_up(self) -> None:
-        # The first statement that is compiled loads ibis's dialect: not while a query waits for it.
-        question = Question(
-            self._contract.dataset, self._contract.version, (Measure(MeasureKind.COUNT),), None, (), ("nobody",)
-        )
-        plan = make_plan(question, (Rho(NANO),), self._contract, colluders=1, most_cells=1)
-        compile_plan(plan, self._contract)
 
     def aggregate(self, plan: Plan, force: str) -> list[int]:
         """A force's exact cells: shape (plan.cells,), in the measures' integer units.
@@ -80,152 +66,49 @@ class Snapshot:
             Declined: DuckDB could not compute them; its message may quote a value, and stays here.
         """
         cells = [0] * plan.cells
+        for step in steps(plan.question):
+            _fill(cells, self._rows(step), step, plan, force)
+        return cells
+
+    def _rows(self, step: Step) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                rows = self._database.execute(self._statements.of(plan)).fetchall()
+                return self._database.execute(self._statements.of(step)).fetchall()
         except (duckdb.Error, MemoryError):
             raise Declined(DeclineCode.FAULT.words, "this force could not compute its share") from None
-        places = _places(plan, self._contract, force)
-        for row in rows:
-            offset = _offset(row, places)
-            if offset is None:
-                continue
-            for block, value in zip(plan.blocks, row[-len(plan.blocks) :], strict=True):
-                cells[block.start + offset] += int(value or 0)
-        return cells
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
 
-def compile_plan(plan: Plan, contract: Contract) -> str:
-    """The DuckDB statement that answers a plan over a snapshot; pure."""
-    table: Any = ibis.table(_schema(contract), name="snapshot")
-    bounded = table[RANK] <= contract.unit.max_rows_per_unit
-    where = plan.question.where
-    kept = table.filter(bounded if where is None else bounded & _condition(where, table, contract))
-    measures = {f"measure_{at}": _measure(block, kept) for at, block in enumerate(plan.blocks)}
-    keys = [kept[_stored_key(axis, contract)] for axis in plan.axes if axis.key.column != FORCE]
-    expression = kept.group_by(keys).aggregate(**measures) if keys else kept.aggregate(**measures)
-    return str(ibis.to_sql(expression, dialect="duckdb"))
-
-
-class _Statements:
-    """Statements that were compiled before: the same question is often asked again, at another cost."""
-
-    def __init__(self, contract: Contract) -> None:
-        self._contract = contract
-        self._known: OrderedDict[tuple[object, ...], str] = OrderedDict()
-
-    def of(self, plan: Plan) -> str:
-        """The statement of a plan; what it says follows from question, measures and axes alone."""
-        name = (plan.question, tuple(block.measure for block in plan.blocks), tuple(axis.key for axis in plan.axes))
-        if name not in self._known:
-            self._known[name] = compile_plan(plan, self._contract)
-            if len(self._known) > MOST_STATEMENTS:
-                self._known.popitem(last=False)
-        return self._known[name]
-
-
-def _schema(contract: Contract) -> dict[str, str]:
-    schema: dict[str, str] = {}
-    for column in contract.columns:
-        if isinstance(column, Category):
-            schema[column.name] = "uint16"
-        elif isinstance(column, Date):
-            schema |= {column.name: "int32", column.name + MONTH_SUFFIX: "int32"}
-        elif isinstance(column, Identifier):
+def _fill(cells: list[int], rows: Iterable[tuple[Any, ...]], step: Step, plan: Plan, force: str) -> None:
+    """Put a statement's rows in their cells."""
+    axes = [plan.axes[at] for at in step.table]
+    groups = math.prod(len(axis.values) for axis in axes)
+    blocks = [
+        [block for block in plan.blocks if block.measure == measure and block.keys == step.table]
+        for measure in step.measures
+    ]
+    for row in rows:
+        values = iter(row)
+        group = _group(values, axes, force)
+        if group is None:
             continue
-        else:
-            schema[column.name] = "int64"
-    return schema | {UNIT: "int64", RANK: "int32"}
+        bin_ = int(next(values)) if step.in_bins else 0
+        for of_measure, value in zip(blocks, values, strict=True):
+            for block in of_measure:
+                # A coarser bin is several whole finer ones: each width is a multiple of the one before.
+                within = bin_ * of_measure[0].width // block.width if step.in_bins else 0
+                cells[block.start + group * (block.cells // groups) + within] += int(value or 0)
 
 
-def _condition(predicate: Predicate, table: Any, contract: Contract) -> Any:
-    if isinstance(predicate, All | Some):
-        parts = [_condition(part, table, contract) for part in predicate.parts]
-        combined = parts[0]
-        for part in parts[1:]:
-            combined = combined & part if isinstance(predicate, All) else combined | part
-        return combined
-    column = table[predicate.column]
-    if isinstance(predicate, Missing):
-        return column.isnull()
-    if isinstance(predicate, Member):
-        positions = _category(predicate.column, contract).positions
-        return column.isin([positions[code] for code in predicate.codes])
-    return _within(predicate, column)
-
-
-def _within(predicate: Range, column: Any) -> Any:
-    # Never unknown, so that AND and OR around it follow two-valued logic.
-    known = column.notnull()
-    low = known if predicate.low is None else known & (column.fill_null(0) >= predicate.low)
-    return low if predicate.high is None else low & (column.fill_null(0) <= predicate.high)
-
-
-def _measure(block: Block, table: Any) -> Any:
-    if block.measure.kind is MeasureKind.COUNT:
-        return table.count()
-    if block.measure.kind is MeasureKind.COUNT_UNIT:
-        return table[UNIT].nunique()
-    return table[block.measure.column].sum()
-
-
-def _category(name: str, contract: Contract) -> Category:
-    column = contract.column(name)
-    if not isinstance(column, Category):
-        raise AssertionError("the plan has checked the kind of every column")
-    return column
-
-
-def _stored_key(axis: Axis, contract: Contract) -> str:
-    is_date = isinstance(contract.column(axis.key.column), Date)
-    return axis.key.column + MONTH_SUFFIX if is_date else axis.key.column
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """How far apart one key's values lie in a block, and where each stored value lies among them."""
-
-    stride: int
-    positions: dict[int, int]
-    fixed: int | None
-    """Position of this force's own cells; None for a key that rows have."""
-
-
-def _places(plan: Plan, contract: Contract, force: str) -> list[_Place]:
-    strides: Iterator[int] = _strides(plan.axes)
-    places = [_place(axis, contract, force, stride) for axis, stride in zip(plan.axes, strides, strict=True)]
-    # Rows carry every key but `force`; its offset is constant, so it goes last.
-    return [place for place in places if place.fixed is None] + [place for place in places if place.fixed is not None]
-
-
-def _strides(axes: tuple[Axis, ...]) -> Iterator[int]:
-    for at in range(len(axes)):
-        stride = 1
-        for axis in axes[at + 1 :]:
-            stride *= len(axis.values)
-        yield stride
-
-
-def _place(axis: Axis, contract: Contract, force: str, stride: int) -> _Place:
-    if axis.key.column == FORCE:
-        return _Place(stride, {}, axis.values.index(force))
-    if axis.key.grain is Grain.MONTH:
-        stored = [12 * int(value[:4]) + int(value[5:]) - 1 for value in axis.values]
-    else:
-        positions = _category(axis.key.column, contract).positions
-        stored = [positions[value] for value in axis.values]
-    return _Place(stride, {value: at for at, value in enumerate(stored)}, None)
-
-
-def _offset(row: tuple[Any, ...], places: list[_Place]) -> int | None:
-    offset = 0
-    for at, place in enumerate(places):
-        position = place.fixed if place.fixed is not None else place.positions.get(row[at])
-        if position is None:
+def _group(values: Iterator[Any], axes: list[Axis], force: str) -> int | None:
+    """Which row of the table has these key values, taken from `values`; None if one is on no axis."""
+    group = 0
+    for axis in axes:
+        at = axis.values.index(force) if axis.key.column == FORCE else axis.places.get(next(values))
+        if at is None:
             return None
-        offset += position * place.stride
-    return offset
+        group = group * len(axis.values) + at
+    return group

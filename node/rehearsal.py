@@ -16,7 +16,7 @@ from cordon.contract import Contract
 from cordon.errors import Declined, QuestionRefused
 from cordon.manifest import Manifest
 from cordon.query.model import Query, Question, SealedSeed, Terms
-from cordon.query.plan import make_plan, split_evenly
+from cordon.query.plan import make_plan, outline, split_evenly
 from cordon.query.sql import parse_sql
 from cordon.query.words import describe
 from cordon.register.leaf import NO_DIGEST
@@ -148,9 +148,10 @@ def _query(asking: Asking, office: Office, now: int) -> Query:
     manifest, newest = office.manifest, _newest(office)
     question = parse_sql(asking.sql, newest, list(manifest.by_id)).question
     rho = rho_for_epsilon(asking.epsilon, float(manifest.delta))
-    if rho.nano <= MARGIN.nano + len(question.measures):
+    blocks = _blocks(question, newest[question.dataset], office)
+    if rho.nano <= MARGIN.nano + blocks:
         raise QuestionRefused("the privacy cost is too small to buy any answer", hint="give a larger --epsilon")
-    shares = split_evenly(rho, len(question.measures))
+    shares = split_evenly(rho, blocks)
     terms = Terms(
         rho=rho,
         block_rho=shares,
@@ -166,6 +167,14 @@ def _query(asking: Asking, office: Office, now: int) -> Query:
         sealed_seeds=tuple(SealedSeed(force, b"") for force in question.forces),
     )
     return Query(question, terms)
+
+
+def _blocks(question: Question, contract: Contract, office: Office) -> int:
+    try:
+        return len(outline(question, contract, most_cells=office.manifest.limits.cells).parts)
+    except QuestionRefused:
+        # The gate says why, in its own words.
+        return 1
 
 
 def _parameter_set(question: Question, shares: tuple[Rho, ...], contract: Contract, office: Office) -> str:

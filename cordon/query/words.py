@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
-from cordon.query.model import All, Grain, MeasureKind, Member, Missing, Predicate, Question, Range, Some
-
-_MEASURES = {MeasureKind.COUNT: "COUNT(*)", MeasureKind.COUNT_UNIT: "COUNT(DISTINCT unit)"}
+from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
 
 
 def describe(question: Question) -> str:
-    """One line; ranges are in the stored units (days since 1970-01-01, resolutions)."""
-    measures = ", ".join(_MEASURES.get(m.kind, f"SUM({m.column})") for m in question.measures)
-    text = f"{measures} of {question.dataset}"
+    """One line with everything that is asked; numbers are in the stored units (days since 1970-01-01, resolutions)."""
+    text = f"{', '.join(map(_measure, question.measures))} of {question.dataset}"
     if question.where is not None:
         text += f" where {_predicate(question.where)}"
     if question.keys:
-        keys = [f"month of {key.column}" if key.grain is Grain.MONTH else key.column for key in question.keys]
-        text += f" by {', '.join(keys)}"
+        text += f" by {', '.join(map(_key, question.keys))}"
+    if question.groupings:
+        tables = (", ".join(question.keys[at].column for at in table) for table in question.tables)
+        text += f" in tables {', '.join(f'({columns})' for columns in tables)}"
     return f"{text}, {len(question.forces)} forces"
+
+
+def _measure(measure: Measure) -> str:
+    filtered = "" if measure.where is None else f" filter ({_predicate(measure.where)})"
+    return _MEASURES[measure.kind](measure) + filtered
+
+
+def _sum(measure: Measure) -> str:
+    return f"SUM({_centred(measure)})"
+
+
+def _squares(measure: Measure) -> str:
+    offset = f" - {measure.offset}" if measure.offset else ""
+    return f"SUM(({_centred(measure)})²{offset})"
+
+
+def _centred(measure: Measure) -> str:
+    if not measure.centre:
+        return measure.column
+    return f"{measure.column} {'-' if measure.centre > 0 else '+'} {abs(measure.centre)}"
+
+
+def _histogram(measure: Measure) -> str:
+    return f"HISTOGRAM({measure.column} in bins of {', '.join(map(str, measure.widths))})"
+
+
+_MEASURES = {
+    MeasureKind.COUNT: lambda _: "COUNT(*)",
+    MeasureKind.COUNT_UNIT: lambda _: "COUNT(DISTINCT unit)",
+    MeasureKind.SUM: _sum,
+    MeasureKind.SQUARES: _squares,
+    MeasureKind.HISTOGRAM: _histogram,
+}
+
+
+def _key(key: Key) -> str:
+    if key.grain is Grain.VALUE:
+        return key.column
+    if key.grain is Grain.BIN:
+        return f"{key.column} in bins of {key.width}"
+    return f"{key.grain.name.lower()} of {key.column}"
 
 
 def _predicate(predicate: Predicate) -> str:

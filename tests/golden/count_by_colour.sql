@@ -1,5 +1,5 @@
 SELECT
-  "t1"."colour",
+  "t1"."colour" AS "key_0",
   COUNT(*) AS "measure_0"
 FROM (
   SELECT
@@ -12,4 +12,4 @@ FROM (
     AND COALESCE("t0"."day", 0) <= 20178
 ) AS "t1"
 GROUP BY
-  1
+  1;

@@ -42,7 +42,7 @@ def importers(library: str) -> set[str]:
         ("sqlglot", {f"cordon/query/sql/{part}.py" for part in SQL}),
         ("grpc", {"cordon/wire/channel.py"}),
         ("duckdb", {"node/load.py", "node/aggregate.py"}),
-        ("ibis", {"node/aggregate.py"}),
+        ("ibis", {"node/compile.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
     ],
 )

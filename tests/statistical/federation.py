@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from cordon.contract import Contract
 from cordon.noise import add_noise_share
-from cordon.query.model import Key, Measure, MeasureKind, Question
+from cordon.query.model import Key, Measure, Question
 from cordon.query.plan import Plan, make_plan
 from cordon.sealing import bfv, check, ciphertext, keystream, masks
 from cordon.units import Digest, Rho
@@ -44,7 +44,7 @@ licence = "none"
 kind = "person"
 words = "one person"
 max_rows_per_unit = 1
-max_rows_per_force = 1000
+max_rows_per_force = 4096
 rows_without_unit = "own unit"
 caveat = "Somebody who is known to F forces is protected F squared times less in a national total."
 [[column]]
@@ -78,19 +78,20 @@ def snapshot(folder: Path, rows: list[tuple[str, str, str, int]]) -> Snapshot:
     return Snapshot(snapshot_path(folder, "events", 1), contract())
 
 
-def plan(kind: MeasureKind, roster: int, rho: Rho) -> Plan:
-    """One measure over 4,096 cells."""
-    measure = Measure(kind, "loss" if kind is MeasureKind.SUM else "")
-    question = Question("events", 1, (measure,), None, (Key("first"), Key("second")), FORCES[:roster])
-    return make_plan(question, (rho,), contract(), colluders=1, most_cells=CODES * CODES)
+def plan(measures: tuple[Measure, ...], roster: int, shares: tuple[Rho, ...]) -> Plan:
+    """Measures over 4,096 groups; each block has its own share of the cost."""
+    question = Question("events", 1, measures, None, (Key("first"), Key("second")), FORCES[:roster])
+    return make_plan(question, shares, contract(), colluders=1, most_cells=16 * CODES * CODES)
 
 
-def release(plan: Plan, exact: list[list[int]], *, off_by: float = 1.0) -> list[int]:
+def release(plan: Plan, exact: list[list[int]], *, off_by: float = 1.0, known: int = 0) -> list[int]:
     """The opened sum in scaled units: noise, check cells, masks, encryption, addition, opening.
 
     Args:
         exact: each force's cells.
         off_by: what the noise is multiplied by, through a changed rho of the plan that the noise is drawn for.
+        known: how many forces, the last ones, collude with whoever reads the sum: they subtract their noise, which
+            is the same as adding none.
     """
     noisy = plan
     if off_by != 1.0:
@@ -102,17 +103,25 @@ def release(plan: Plan, exact: list[list[int]], *, off_by: float = 1.0) -> list[
     private = {force: X25519PrivateKey.generate() for force in FORCES[: len(exact)]}
     public = {force: key.public_key().public_bytes_raw() for force, key in private.items()}
     total: list = [None] * plan.ciphertexts
-    for (force, key), cells in zip(private.items(), exact, strict=True):
-        noised = keystream.residues(add_noise_share(cells, noisy, len(exact)), modulus)
+    for at, ((force, key), cells) in enumerate(zip(private.items(), exact, strict=True)):
+        colludes = at >= len(exact) - known
+        noised = keystream.residues(
+            scaled(cells, plan) if colludes else add_noise_share(cells, noisy, len(exact)), modulus
+        )
         vector = check.with_check_cells(noised, seed, transcript, modulus)
         pairs = masks.agree(force, key, public, transcript=transcript, modulus=modulus, length=len(vector))
-        for at, chunk in enumerate(sealer.seal(masks.mask(vector, force, pairs, modulus))):
+        for number, chunk in enumerate(sealer.seal(masks.mask(vector, force, pairs, modulus))):
             part = ciphertext.unpack(chunk, parameters, parameters.moduli)
-            total[at] = part if total[at] is None else ciphertext.add(total[at], part, parameters)
+            total[number] = part if total[number] is None else ciphertext.add(total[number], part, parameters)
     opened = opener.open([ciphertext.pack(part, parameters.moduli) for part in total])
     return check.verify_opened(
         opened, cells=plan.cells, seed=seed, transcript=transcript, roster=len(exact), parameters=parameters
     )
+
+
+def scaled(cells: list[int], plan: Plan) -> list[int]:
+    """Cells without noise, as they would travel."""
+    return [cell * block.scale for block in plan.blocks for cell in cells[block.start : block.start + block.cells]]
 
 
 def altered(plan: Plan, off_by: float) -> Plan:

@@ -8,7 +8,7 @@ from scipy.stats import binomtest, norm
 from statistical.exact import FALSE_ALARM, chi_square, log_pmf, variance_p_value
 from statistical.federation import FORCES, plan, release, snapshot
 
-from cordon.query.model import MeasureKind
+from cordon.query.model import Measure, MeasureKind
 from cordon.units import Rho
 
 RHO = Rho(500_000_000)
@@ -16,17 +16,28 @@ ROWS = [(f"p{at}", f"c{at % 60}", f"c{at % 7}", at % 9) for at in range(300)]
 """Losses run to 8 where the contract bounds them at 4, so the truth is the bounded one."""
 
 
+MEASURES = {
+    MeasureKind.COUNT: Measure(MeasureKind.COUNT),
+    MeasureKind.COUNT_UNIT: Measure(MeasureKind.COUNT_UNIT),
+    MeasureKind.SUM: Measure(MeasureKind.SUM, "loss"),
+    MeasureKind.SQUARES: Measure(MeasureKind.SQUARES, "loss", centre=2, offset=2),
+    MeasureKind.HISTOGRAM: Measure(MeasureKind.HISTOGRAM, "loss", widths=(5,)),
+}
+VALUES = {MeasureKind.SUM: lambda loss: loss, MeasureKind.SQUARES: lambda loss: (loss - 2) ** 2 - 2}
+"""What a row adds to its cell, where it is not one: the histogram has one bin, so that every kind has 4,096 cells."""
+
+
 def truth_of(kind):
     """Each cell of one force, counted here in plain Python."""
     cells = [0] * 4096
     for _, first, second, loss in ROWS:
-        cells[64 * int(first[1:]) + int(second[1:])] += min(loss, 4) if kind is MeasureKind.SUM else 1
+        cells[64 * int(first[1:]) + int(second[1:])] += VALUES.get(kind, lambda _: 1)(min(loss, 4))
     return cells
 
 
 def noise_of(tmp_path, kind, roster, off_by=1.0):
     """Opened less bounded truth, in scaled units, and the plan."""
-    made = plan(kind, roster, RHO)
+    made = plan((MEASURES[kind],), roster, (RHO,))
     opened = snapshot(tmp_path / "force", ROWS)
     exact = [opened.aggregate(made, force) for force in FORCES[:roster]]
     opened.close()

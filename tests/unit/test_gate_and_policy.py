@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cordon.accounting import rho_for_epsilon
 from cordon.errors import Declined
-from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Question, Range, Some
+from cordon.query.model import All, Grain, Grouping, Key, Measure, MeasureKind, Member, Question, Range, Some
 from cordon.register.leaf import DeclineCode
 from cordon.register.spending import Limits, Room, Spender
 from cordon.sealing.seed import seed_hash
@@ -174,6 +174,12 @@ BY_MONTH = replace(COUNT_ALL, keys=(Key("recorded", Grain.MONTH),))
 OF_ROLE = replace(COUNT_ALL, where=Member("role", ("suspect",)))
 DEEP = replace(COUNT_ALL, where=Some((Range("age", 1, 2), All((Range("loss_gbp", 0, 9), Member("role", ("victim",)))))))
 SUM_OF_AGE = replace(COUNT_ALL, measures=(Measure(MeasureKind.SUM, "age"),))
+VICTIMS = Member("role", ("victim",))
+FILTERED = replace(COUNT_ALL, measures=(Measure(MeasureKind.COUNT_UNIT, where=All((VICTIMS, Range("age", 1, 2)))),))
+BINS_OF_AGE = replace(
+    COUNT_ALL, keys=(Key("role"), Key("age", Grain.BIN, 10)), groupings=(Grouping((0,)), Grouping((1,)))
+)
+AGES = replace(COUNT_ALL, measures=(Measure(MeasureKind.HISTOGRAM, "age", where=VICTIMS, widths=(5, 20)),))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +199,13 @@ SUM_OF_AGE = replace(COUNT_ALL, measures=(Measure(MeasureKind.SUM, "age"),))
         ({"closed_columns": ["role"]}, OF_ROLE, "does not let role be"),
         ({"closed_columns": ["role"]}, DEEP, "does not let role be"),
         ({"closed_columns": ["age"]}, SUM_OF_AGE, "does not let age be"),
+        ({"closed_columns": ["role"]}, FILTERED, "does not let role be"),
+        ({"closed_columns": ["age"]}, FILTERED, "does not let age be"),
+        ({"closed_columns": ["age"]}, BINS_OF_AGE, "does not let age be"),
+        ({"closed_columns": ["role"]}, BINS_OF_AGE, "does not let role be"),
+        ({"closed_columns": ["age"]}, AGES, "does not let age be"),
+        ({"closed_columns": ["role"]}, AGES, "does not let role be"),
+        ({"closed_columns": ["recorded"]}, replace(FILTERED, keys=BINS_OF_AGE.keys), None),
         ({"closed_columns": ["force"]}, OF_EVERY, None),
         ({"closed_columns": ["force"]}, replace(OF_EVERY, keys=(Key("force"),)), "does not let force be"),
         ({"closed_columns": ["force"]}, COUNT_ALL, "questions that name every force"),
