@@ -7,7 +7,7 @@ from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Mi
 
 def describe(question: Question) -> str:
     """One line with everything that is asked; numbers are in the stored units (days since 1970-01-01, resolutions)."""
-    text = f"{', '.join(map(_measure, question.measures))} of {question.dataset}"
+    text = f"{', '.join(map(describe_measure, question.measures))} of {question.dataset}"
     if question.where is not None:
         text += f" where {_predicate(question.where)}"
     if question.keys:
@@ -18,7 +18,8 @@ def describe(question: Question) -> str:
     return f"{text}, {len(question.forces)} forces"
 
 
-def _measure(measure: Measure) -> str:
+def describe_measure(measure: Measure) -> str:
+    """One measure, in the stored units."""
     filtered = "" if measure.where is None else f" filter ({_predicate(measure.where)})"
     return _MEASURES[measure.kind](measure) + filtered
 
