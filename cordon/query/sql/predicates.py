@@ -136,14 +136,14 @@ def _predicate(node: exp.Expr, scope: Scope, *, negated: bool) -> Predicate:
 
 def _comparison(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
     sign = SIGNS[type(node)]
-    left, right = node.args["this"], node.args["expression"]
+    left, right = node.args["this"].unnest(), node.args["expression"].unnest()
     if not isinstance(left, exp.Column):
         left, right, sign = right, left, _MIRRORED[sign]
     if node.find(exp.AggFunc):
         scope.text.refuse("WHERE picks records before they are measured", node, hint="put this condition in HAVING")
     column = scope.column(left)
     sign = _NEGATED[sign] if negated else sign
-    if isinstance(right.unnest(), exp.Null):
+    if isinstance(right, exp.Null):
         scope.text.refuse("nothing is ever equal to NULL", node, hint=f"{column.name} IS NULL, or IS NOT NULL")
     if isinstance(column, Category):
         if sign not in ("=", "<>"):

@@ -10,10 +10,11 @@ from cordon.contract import Contract
 from cordon.errors import Malformed, QuestionRefused
 from cordon.query.expression import leaves
 from cordon.query.model import Key, Measure, MeasureKind, Question
+from cordon.query.sql.complete import check_nothing_is_left
 from cordon.query.sql.expressions import Arithmetics
 from cordon.query.sql.keys import read_key, read_keys
 from cordon.query.sql.measures import Measures
-from cordon.query.sql.parsing import check_nothing_is_left, read_select
+from cordon.query.sql.parsing import read_select
 from cordon.query.sql.predicates import read_where
 from cordon.query.sql.refusing import Text
 from cordon.query.sql.scope import Scope, dataset_of, whole
