@@ -1,6 +1,8 @@
 """What each measure is read as: what every cell must hold, and how the column follows from it."""
 
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from examples import PERSON_CONTRACT, person_contract, row_contract
@@ -11,8 +13,10 @@ from cordon.errors import QuestionRefused
 from cordon.query.expression import Arithmetic, Bounded, Constant, Part, Quantile, Residents, Root, evaluate, leaves
 from cordon.query.model import All, Measure, MeasureKind, Member, Range
 from cordon.query.sql import parse_sql
+from cordon.query.sql.functions import FUNCTIONS
 from cordon.query.statement import Comparison, Either, Every, Opposite
 
+ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = {"events": row_contract(), "persons": person_contract()}
 FORCES = ("essex", "kent", "surrey")
 VICTIMS = Member("role", ("victim",))
@@ -219,3 +223,24 @@ def test_having(having, condition):
     assert statement.having == condition
     assert statement.question.measures == ((COUNT, LOSS) if "SUM" in having else (COUNT,))
     assert len(statement.outputs) == 2
+
+
+def test_having_may_call_a_measure_by_a_columns_name():
+    """A measure that is named like its column is what HAVING means by that name."""
+    statement = read("role, SUM(loss) AS loss", "GROUP BY role HAVING loss > 3 ORDER BY loss")
+    assert statement.having == Comparison(">", Arithmetic("*", number("1/2"), Part(0)), number(3))
+
+
+def test_every_measure_of_the_documentation_is_read():
+    """Each function in the table of measures is read as it stands there, and each function that is read stands there."""
+    text = (ROOT / "docs" / "query.md").read_text()
+    table = text.split("| measure | of |")[1].split("\n\n")[0].splitlines()[2:]
+    written = [form for row in table for form in re.findall("`([^`]+)`", row.split("|")[1])]
+    letters = {"x": "loss", "p": "role = 'victim'", "q": "0.5", "unit": "person", "m": "COUNT(*)"}
+    for form in written:
+        select = re.sub(r"\b(x|p|q|unit|m)\b", lambda letter: letters[letter[0]], form)
+        assert "(" not in form or read(f"COUNT(*), {select}").outputs[1].is_measure, form
+    named = {form.split("(")[0] for form in written} | set(
+        re.findall(r"`(\w+)\(", text.split("| key |")[1].split("\n")[0])
+    )
+    assert named == set(FUNCTIONS)

@@ -72,6 +72,8 @@ def refused(sql, contracts=None):
         ("COUNT(*) * 1e99 FROM persons", "1e99", ""),
         ("1 + 1, COUNT(*) FROM persons", "1 + 1", "COUNT(*), or a key of GROUP BY"),
         ("role, COUNT(*) FROM persons", "role", "add GROUP BY role"),
+        ("YEAR(day), COUNT(*) FROM persons GROUP BY MONTH(day)", "YEAR(day", "select it as GROUP BY has it"),
+        ("COUNT(*) FROM persons HAVING loss > 3", "loss", "SUM(loss), AVG(loss), …"),
         # Groups
         ("COUNT(*) FROM persons GROUP BY loss", "loss", "GROUP BY BIN(loss, 5)"),
         ("COUNT(*) FROM persons GROUP BY person", "person", "COUNT(DISTINCT person)"),

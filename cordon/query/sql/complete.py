@@ -12,7 +12,7 @@ from itertools import pairwise
 import sqlglot
 from sqlglot import Token, TokenType, exp
 
-from cordon.query.sql.refusing import Text, span
+from cordon.query.sql.refusing import Text, rendered, span
 
 _THIS = frozenset({"this"})
 _PAIR = frozenset({"this", "expression"})
@@ -67,13 +67,13 @@ def check_nothing_is_left(select: exp.Select, text: Text) -> None:
     for node in select.walk():
         known = PARTS.get(type(node))
         if known is None:
-            text.refuse(f"{node.sql()} cannot be asked", node, hint=HINT)
+            text.refuse(f"{rendered(node)} cannot be asked", node, hint=HINT)
         for part, value in node.args.items():
             # `all` is the only part that says something by being False: GROUP BY DISTINCT.
             said = value is not None if part == "all" else value not in (None, False, [])
             if said and part not in known:
                 at = value if isinstance(value, exp.Expr) and span(value)[1] else node
-                text.refuse(f"{node.sql()} cannot be asked", at, hint=HINT)
+                text.refuse(f"{rendered(node)} cannot be asked", at, hint=HINT)
     _check_words(select, text)
 
 
