@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = [p for package in ("cordon", "node", "coordinator") for p in (ROOT / package).rglob("*.py")]
 
-SQL = ("expressions", "functions", "keys", "measures", "parsing", "predicates", "reading", "refusing", "scope")
+SQL = (
+    "complete",
+    "expressions",
+    "functions",
+    "keys",
+    "measures",
+    "parsing",
+    "predicates",
+    "reading",
+    "refusing",
+    "scope",
+)
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
 
 

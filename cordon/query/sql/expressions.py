@@ -15,6 +15,7 @@ from cordon.query.sql.functions import function_name, instead_of
 from cordon.query.sql.keys import read_key
 from cordon.query.sql.measures import Measures, scaled
 from cordon.query.sql.predicates import SIGNS
+from cordon.query.sql.refusing import rendered
 from cordon.query.sql.scope import Scope, number
 from cordon.query.statement import Comparison, Condition, Either, Every, Opposite
 
@@ -97,7 +98,8 @@ class Arithmetics:
 
     def _column(self, node: exp.Column) -> Expression:
         name = node.name if not node.args.get("table") else ""
-        if name in self.named and not self.scope.has_column(name):
+        # A column's own name as well: HAVING has no other use for a column that is not a key.
+        if name in self.named:
             return self.named[name]
         aliased = self.scope.aliased(name)
         if aliased is not None and read_key(aliased, self.scope) is None:
@@ -105,7 +107,7 @@ class Arithmetics:
             self.scope.text.refuse(f"{name} is a column of this answer, not of the records", node, hint=hint)
         column = None if name == FORCE or aliased is not None else self.scope.column(node)
         hint = f"SUM({name}), AVG({name}), …" if isinstance(column, Number) else "COUNT(*), COUNT_IF(condition), …"
-        self.scope.text.refuse(f"{node.sql()} is a column of the records, not a measure of them", node, hint=hint)
+        self.scope.text.refuse(f"{rendered(node)} is a column of the records, not a measure of them", node, hint=hint)
 
     def _refuse_function(self, node: exp.Expr) -> NoReturn:
         text = self.scope.text
@@ -117,7 +119,9 @@ class Arithmetics:
             hint = "ORDER BY and LIMIT rank the answer, ROLLUP adds its totals"
             text.refuse("windows (OVER) cannot be asked", node, hint=hint)
         if not isinstance(node, exp.Func):
-            text.refuse(f"{node.sql()} cannot be asked", node, hint="measures, numbers, + - * / and keys of GROUP BY")
+            text.refuse(
+                f"{rendered(node)} cannot be asked", node, hint="measures, numbers, + - * / and keys of GROUP BY"
+            )
         text.refuse(f"{function_name(node, text).upper()} cannot be asked", node, hint=instead_of(node, text))
 
     # HAVING
@@ -139,7 +143,7 @@ class Arithmetics:
             low = self._comparison(">=", node.this, node.args["low"], node)
             return Every((low, self._comparison("<=", node.this, node.args["high"], node)))
         hint = "=, <>, <, <=, >, >=, BETWEEN, AND, OR, NOT over measures"
-        self.scope.text.refuse(f"{node.sql()} cannot stand in HAVING", node, hint=hint)
+        self.scope.text.refuse(f"{rendered(node)} cannot stand in HAVING", node, hint=hint)
 
     def _comparison(self, sign: str, left: exp.Expr, right: exp.Expr, node: exp.Expr) -> Comparison:
         for side in (left, right):
@@ -152,12 +156,17 @@ class Arithmetics:
     def _refuse_key(self, side: exp.Expr) -> None:
         node = side.unnest()
         if isinstance(node, exp.Column) and not node.args.get("table"):
-            if node.name in self.named and not self.scope.has_column(node.name):
-                return
             node = self.scope.aliased(node.name) or node
+            if side.unnest().name in self.named or self._is_number(node):
+                return
         if read_key(node, self.scope) is not None:
             hint = "put it in WHERE: it picks records, and narrows the answer at no cost"
             self.scope.text.refuse("HAVING looks at measures, not at keys", side, hint=hint)
+
+    def _is_number(self, node: exp.Expr) -> bool:
+        columns = self.scope.contract.columns
+        named = (column for column in columns if isinstance(node, exp.Column) and column.name == node.name)
+        return any(isinstance(column, Number) for column in named)
 
 
 _EXACTLY: dict[str, Callable[[Fraction, Fraction], Fraction]] = {

@@ -1,7 +1,6 @@
 """How finely a number's quantiles are looked for: the widths of a histogram's bins.
 
 The finest bins say how exact a quantile is; coarser ones above them keep the noise of a sum over many bins small.
-docs/query.md.
 """
 
 from __future__ import annotations

@@ -41,10 +41,11 @@ def read_key(node: exp.Expr, scope: Scope) -> Key | None:
     node = node.unnest()
     grain = _FUNCTIONS.get(type(node))
     if isinstance(node, exp.DateTrunc | exp.TimestampTrunc):
-        unit = str(node.args["unit"].name).upper()
+        cut = node.args["unit"]
+        unit = cut.name.upper() if isinstance(cut, exp.Literal | exp.Var) else ""
         if unit not in _UNITS:
             scope.text.refuse(
-                f"dates are not cut to {unit.lower()}s",
+                f"dates are not cut to {cut.name.lower() or 'this'}",
                 node,
                 hint="DATE_TRUNC takes 'day', 'month', 'quarter' or 'year'",
             )
@@ -65,14 +66,14 @@ class _Groups:
         self._keys: list[Key] = []
 
     def read(self, group: exp.Expr) -> tuple[tuple[Key, ...], tuple[Grouping, ...]]:
-        if group.args.get("all") is not None or group.args.get("totals"):
+        if group.args.get("all") is not None or group.args.get("totals") or not group.expressions:
             self._text.refuse("GROUP BY names its keys", group, hint=f"GROUP BY takes {_KEYS}")
         tables: list[Table] = [frozenset()]
         for element in group.expressions:
             tables = self._crossed(tables, self._tables(element), element)
-        for clause in ("rollup", "cube"):
-            for with_clause in group.args.get(clause) or ():
-                tables = self._with(clause, with_clause, group)
+        following = [*(group.args.get("rollup") or ()), *(group.args.get("cube") or ())]
+        if following:
+            tables = self._with(following, group)
         groupings = tuple(Grouping(tuple(sorted(table))) for table in tables)
         every = Grouping(tuple(range(len(self._keys))))
         return tuple(self._keys), () if groupings == (every,) else groupings
@@ -128,14 +129,12 @@ class _Groups:
             self._refuse_many(element)
         return tables
 
-    def _with(self, clause: str, with_clause: exp.Expr, group: exp.Expr) -> list[Table]:
+    def _with(self, following: list[exp.Expr], group: exp.Expr) -> list[Table]:
         """GROUP BY a, b WITH ROLLUP."""
-        if with_clause.expressions or any(
-            type(e) in (exp.Rollup, exp.Cube, exp.GroupingSets) for e in group.expressions
-        ):
-            self._text.refuse(f"WITH {clause.upper()} follows plain columns", group, hint=f"{clause.upper()}(a, b)")
-        kind = exp.Rollup if clause == "rollup" else exp.Cube
-        return self._tables(kind(expressions=[part.copy() for part in group.expressions]))
+        made = any(isinstance(part, exp.Rollup | exp.Cube | exp.GroupingSets) for part in group.expressions)
+        if made or len(following) > 1 or following[0].expressions:
+            self._text.refuse("WITH ROLLUP or WITH CUBE follows plain columns", group, hint="ROLLUP(a, b)")
+        return self._tables(type(following[0])(expressions=[part.copy() for part in group.expressions]))
 
     def _refuse_many(self, element: exp.Expr) -> NoReturn:
         self._text.refuse(

@@ -1,4 +1,4 @@
-"""From text to one SELECT of sqlglot's, and the certainty that nothing of it is left unread."""
+"""From text to one SELECT of sqlglot's."""
 
 from __future__ import annotations
 
@@ -10,42 +10,11 @@ from sqlglot import Token, TokenType, exp
 from sqlglot.errors import ParseError, TokenError
 
 from cordon.errors import QuestionRefused
-from cordon.query.sql.refusing import Text, span
+from cordon.query.sql.complete import HINT, PARTS
+from cordon.query.sql.refusing import Text
 
 MOST_CHARACTERS = 20_000
 
-_THIS = frozenset({"this"})
-_PAIR = frozenset({"this", "expression"})
-_LIST = frozenset({"expressions"})
-
-_READ: dict[type[exp.Expr], frozenset[str]] = {
-    exp.Select: frozenset({"expressions", "from_", "where", "group", "having", "order", "limit"}),
-    exp.Table: _THIS, exp.From: _THIS, exp.Where: _THIS, exp.Having: _THIS,
-    exp.Group: frozenset({"expressions", "rollup", "cube"}),
-    exp.Rollup: _LIST, exp.Cube: _LIST, exp.GroupingSets: _LIST, exp.Tuple: _LIST,
-    exp.Order: _LIST, exp.Ordered: frozenset({"this", "desc", "nulls_first"}), exp.Limit: frozenset({"expression"}),
-    # Names and values
-    exp.Identifier: frozenset({"this", "quoted"}), exp.Alias: frozenset({"this", "alias"}), exp.Column: _THIS,
-    exp.Literal: frozenset({"this", "is_string"}), exp.Null: frozenset(), exp.Star: frozenset(), exp.Var: _THIS,
-    exp.Cast: frozenset({"this", "to", "_type"}), exp.DataType: _THIS, exp.Paren: _THIS, exp.Neg: _THIS,
-    # Conditions
-    exp.And: _PAIR, exp.Or: _PAIR, exp.Not: _THIS, exp.Is: _PAIR,
-    exp.EQ: _PAIR, exp.NEQ: _PAIR, exp.LT: _PAIR, exp.LTE: _PAIR, exp.GT: _PAIR, exp.GTE: _PAIR,
-    exp.Between: frozenset({"this", "low", "high"}), exp.In: frozenset({"this", "expressions"}),
-    # Measures, keys and arithmetic
-    exp.Add: _PAIR, exp.Sub: _PAIR, exp.Mul: _PAIR, exp.Div: _PAIR,
-    exp.Count: frozenset({"this", "big_int"}), exp.Distinct: _LIST, exp.CountIf: _THIS, exp.Filter: _PAIR,
-    exp.Sum: _THIS, exp.Avg: _THIS, exp.Variance: _THIS, exp.VariancePop: _THIS,
-    exp.Stddev: _THIS, exp.StddevSamp: _THIS, exp.StddevPop: _THIS, exp.Median: _THIS, exp.Min: _THIS, exp.Max: _THIS,
-    exp.Quantile: frozenset({"this", "quantile"}), exp.PercentileCont: _THIS, exp.PercentileDisc: _THIS,
-    exp.WithinGroup: _PAIR, exp.Case: frozenset({"ifs", "default"}), exp.If: frozenset({"this", "true"}),
-    exp.Anonymous: frozenset({"this", "expressions"}),
-    exp.Month: _THIS, exp.Quarter: _THIS, exp.Year: _THIS,
-    exp.DateTrunc: frozenset({"this", "unit"}), exp.TimestampTrunc: frozenset({"this", "unit"}),
-}  # fmt: skip
-"""What each kind of node may hold: the grammar's readers read all of it, or refuse it."""
-
-_ONE = "one data set; WHERE, GROUP BY, HAVING, ORDER BY and LIMIT"
 _CLAUSES = {
     "joins": ("a join", "one data set at a time: forces join records in the view that they map"),
     "distinct": ("SELECT DISTINCT", "GROUP BY the columns: every combination is one row"),
@@ -77,29 +46,11 @@ def read_select(text: Text) -> exp.Select:
     if not isinstance(select, exp.Select):
         text.refuse("only a SELECT can be asked", select)
     for clause, value in select.args.items():
-        if value and clause not in _READ[exp.Select]:
+        if value and clause not in PARTS[exp.Select]:
             node = value[0] if isinstance(value, list) else value
-            name, hint = _CLAUSES.get(clause, (clause.rstrip("s_").upper(), _ONE))
+            name, hint = _CLAUSES.get(clause, (clause.rstrip("s_").upper(), HINT))
             text.refuse(f"{name} cannot be asked", node if isinstance(node, exp.Expr) else select, hint=hint)
     return select
-
-
-def check_nothing_is_left(select: exp.Select, text: Text) -> None:
-    """Refuse every part of a statement that the grammar has no place for.
-
-    sqlglot knows far more SQL than is read here. Whoever reads a node looks at the parts that it knows; this looks
-    for others, so that none is passed over in silence.
-    """
-    for node in select.walk():
-        known = _READ.get(type(node))
-        if known is None:
-            text.refuse(f"{node.sql()} cannot be asked", node, hint=_ONE)
-        for part, value in node.args.items():
-            # `all` is the only part that says something by being False: GROUP BY DISTINCT.
-            said = value is not None if part == "all" else value not in (None, False, [])
-            if said and part not in known:
-                at = value if isinstance(value, exp.Expr) and span(value)[1] else node
-                text.refuse(f"{node.sql()} cannot be asked", at, hint=_ONE)
 
 
 def _parsed(text: Text) -> list[exp.Expr | None]:
@@ -126,6 +77,8 @@ def _check_tokens(tokens: list[Token], text: Text) -> None:
         if token.token_type is TokenType.NUMBER and after.start == token.end + 1 and after.token_type is TokenType.VAR:
             # It would be read as a number and a name for the column.
             text.refuse_at("a number runs into a word", token.start, after.end + 1, hint="write 1000, or 1000 AS name")
+        if (token.token_type, after.token_type) == (TokenType.ASC, TokenType.DESC):
+            text.refuse_at("either ASC or DESC", token.start, after.end + 1)
     for token in tokens:
         if token.text.upper() == "NULLS" and text.sql[token.start : token.start + 5].upper() == "NULLS":
             text.refuse_at("NULLS FIRST and NULLS LAST cannot be asked", token.start, token.end + 1)

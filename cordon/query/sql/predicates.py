@@ -14,7 +14,7 @@ from sqlglot import exp
 from cordon.contract import FORCE, UNKNOWN, Category, Date, Identifier, Number
 from cordon.query.axes import conjuncts
 from cordon.query.model import All, Member, Missing, Predicate, Range, Some
-from cordon.query.sql.refusing import closest
+from cordon.query.sql.refusing import closest, rendered
 from cordon.query.sql.scope import Scope
 
 SIGNS: dict[type[exp.Expr], str] = {
@@ -130,20 +130,20 @@ def _predicate(node: exp.Expr, scope: Scope, *, negated: bool) -> Predicate:
     read = _comparison if type(node) in SIGNS else _ATOMS.get(type(node))
     if read is None:
         hint = _HINTS.get(type(node), _CONDITIONS)
-        scope.text.refuse(f"{node.sql()} cannot be a condition", node, hint=hint)
+        scope.text.refuse(f"{rendered(node)} cannot be a condition", node, hint=hint)
     return read(node, scope, negated)
 
 
 def _comparison(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
     sign = SIGNS[type(node)]
-    left, right = node.args["this"], node.args["expression"]
+    left, right = node.args["this"].unnest(), node.args["expression"].unnest()
     if not isinstance(left, exp.Column):
         left, right, sign = right, left, _MIRRORED[sign]
     if node.find(exp.AggFunc):
         scope.text.refuse("WHERE picks records before they are measured", node, hint="put this condition in HAVING")
     column = scope.column(left)
     sign = _NEGATED[sign] if negated else sign
-    if isinstance(right.unnest(), exp.Null):
+    if isinstance(right, exp.Null):
         scope.text.refuse("nothing is ever equal to NULL", node, hint=f"{column.name} IS NULL, or IS NOT NULL")
     if isinstance(column, Category):
         if sign not in ("=", "<>"):
@@ -176,7 +176,7 @@ def _in(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
 
 def _is(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
     if not isinstance(node.expression, exp.Null):
-        scope.text.refuse(f"{node.sql()} cannot be a condition", node, hint="IS NULL or IS NOT NULL")
+        scope.text.refuse(f"{rendered(node)} cannot be a condition", node, hint="IS NULL or IS NOT NULL")
     column = scope.column(node.this.unnest())
     if isinstance(column, Identifier):
         scope.text.refuse(f"{column.name} is an identifier and cannot be filtered by", node)

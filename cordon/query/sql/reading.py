@@ -10,12 +10,13 @@ from cordon.contract import Contract
 from cordon.errors import Malformed, QuestionRefused
 from cordon.query.expression import leaves
 from cordon.query.model import Key, Measure, MeasureKind, Question
+from cordon.query.sql.complete import check_nothing_is_left
 from cordon.query.sql.expressions import Arithmetics
 from cordon.query.sql.keys import read_key, read_keys
 from cordon.query.sql.measures import Measures
-from cordon.query.sql.parsing import check_nothing_is_left, read_select
+from cordon.query.sql.parsing import read_select
 from cordon.query.sql.predicates import read_where
-from cordon.query.sql.refusing import Text
+from cordon.query.sql.refusing import Text, rendered
 from cordon.query.sql.scope import Scope, dataset_of, whole
 from cordon.query.statement import Order, Output, Statement
 
@@ -67,12 +68,14 @@ def _output(node: exp.Expr, keys: tuple[Key, ...], arithmetics: Arithmetics) -> 
     scope = arithmetics.scope
     inner = node.unalias()
     # As it was typed, where the parser has a name of its own for a function.
-    name = node.alias or inner.sql().lower().replace("variance_pop(", "var_pop(")
+    name = node.alias or rendered(inner).lower().replace("variance_pop(", "var_pop(")
     key = read_key(inner, scope)
     if key in keys:
         return Output(name, key=keys.index(key))
     if key is not None:
-        scope.text.refuse(f"{inner.sql()} is selected but not grouped by", inner, hint=f"add GROUP BY {inner.sql()}")
+        otherwise = any(other.column == key.column for other in keys)
+        hint = "select it as GROUP BY has it" if otherwise else f"add GROUP BY {rendered(inner)}"
+        scope.text.refuse(f"{rendered(inner)} is selected but not grouped by", inner, hint=hint)
     expression = arithmetics.read(inner)
     if not leaves(expression):
         scope.text.refuse("a column shows a measure or a key", inner, hint="COUNT(*), or a key of GROUP BY")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from cordon.errors import QuestionRefused
 
@@ -34,7 +35,16 @@ class Text:
     def words(self, node: exp.Expr) -> str:
         """What was typed for a node, as far as its place is known: of a function call, its name."""
         start, end = node.meta.get("start"), node.meta.get("end")
-        return self.sql[int(start) : int(end) + 1] if start is not None and end is not None else node.sql()
+        return self.sql[int(start) : int(end) + 1] if start is not None and end is not None else rendered(node)
+
+
+def rendered(node: exp.Expr) -> str:
+    """A node as SQL, for people to read."""
+    try:
+        return node.sql()
+    except (SqlglotError, ValueError, TypeError, AttributeError, KeyError):
+        # The parser makes some nodes that its own writer does not know.
+        return "this"
 
 
 def span(node: exp.Expr) -> tuple[int, int]:
