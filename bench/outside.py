@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENT = ROOT / ".venv-peers"
 REQUIREMENTS = ROOT / "requirements" / "bench-peers.txt"
 SCRIPTS = Path(__file__).parent / "peers"
-LAST_LINES = 400
+LAST_CHARACTERS = 400
 
 
 class PeerFailed(Exception):
@@ -34,12 +34,6 @@ def installed() -> Path:
     return python
 
 
-def version(name: str) -> str:
-    """The pinned version of one peer."""
-    pins = dict(line.split("==") for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines() if "==" in line)
-    return pins[name]
-
-
 def answered(python: Path, peer: str, task: dict[str, Any]) -> dict[str, Any]:
     """What a peer's script answers to a task.
 
@@ -53,5 +47,6 @@ def answered(python: Path, peer: str, task: dict[str, Any]) -> dict[str, Any]:
 def _run(command: list[str], given: str = "") -> str:
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PeerFailed(f"{Path(command[-1]).name}: {done.stderr.strip()[-LAST_LINES:]}")
+        said = done.stderr.strip()[-LAST_CHARACTERS:]
+        raise PeerFailed(f"{Path(command[-1]).name} ended with {done.returncode}: {said}")
     return done.stdout

@@ -39,7 +39,7 @@ def test_a_peer_that_does_not_answer_is_named_with_what_it_said():
         "except outside.PeerFailed as failure: print(failure)",
     )
 
-    assert done.stdout.startswith("pipelinedp.py: ")
+    assert done.stdout.startswith("pipelinedp.py ended with 1: ")
     assert "No module named 'pipeline_dp'" in done.stdout
 
 
