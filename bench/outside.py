@@ -10,8 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = ROOT / ".venv-peers"
-REQUIREMENTS = ROOT / "requirements" / "bench-peers.txt"
 SCRIPTS = Path(__file__).parent / "peers"
+REQUIREMENTS = SCRIPTS / "requirements.txt"
 LAST_CHARACTERS = 400
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cordon.accounting import rho_for_epsilon
 
 ROOT = Path(__file__).parent.parent.parent
-PEERS = ROOT / "requirements" / "bench-peers.txt"
+PEERS = ROOT / "bench" / "peers" / "requirements.txt"
 
 
 def test_a_quick_run_draws_noise_of_the_promised_size():
