@@ -90,7 +90,7 @@ class _Asking(NamedTuple):
 
     def answers(self, peer: str, work: Workload, draws: int, **more: object) -> dict[str, Any]:
         task = {"rows": str(self.rows), "tables": work.tables, "epsilon": float(work.epsilon), "delta": work.delta}
-        _say(f"asking {peer} for {draws} of {work.tables} tables at epsilon {float(work.epsilon):g}")
+        _say(f"asking {peer}: {draws} tables, epsilon {float(work.epsilon):g} for {work.tables}")
         return outside.answered(self.python, peer, {**task, "draws": draws, "keys": self.records.keys, **more})
 
 
@@ -108,7 +108,7 @@ def _written(path: Path) -> Path:
 
 
 def _ours(records: Records, work: Workload, draws: int) -> dict[str, Error]:
-    _say(f"drawing {draws} of {work.tables} tables at epsilon {float(work.epsilon):g}")
+    _say(f"drawing {draws} tables, epsilon {float(work.epsilon):g} for {work.tables}")
     central = drawn.gaussian(records, drawn.opendp_sigma(work), draws)
     return {
         CORDON: _error(records, drawn.federated(records, work, draws)),
