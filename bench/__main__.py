@@ -1,6 +1,7 @@
 """`python -m bench`: measure, print the tables, and write them into docs/performance.md.
 
---quick: three forces and few questions, to see that everything runs; --no-write: print only.
+--quick: three forces, few questions and no peers, to see that everything runs; --no-write: print only;
+--only workload: the year's workload against peers, and the tables of this one part.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from bench.audit import audited
 from bench.clear import clear_analyst
 from bench.commits import committed
 from bench.federation import EPSILON, Asked, ask, prepared, running
+from bench.outside import PeerFailed
 from bench.parts import measure
 from bench.processes import cpu_seconds, proportional_megabytes, resident_megabytes
+from bench.workload import compared
 from cordon.accounting import rho_for_epsilon
 from cordon.analyst.compose import INTERVAL_95, plan_question
 from cordon.analyst.federation import Federation as Known
@@ -44,6 +47,8 @@ THOUSAND = (
 )
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- tables: written by python -m bench -->", "<!-- end of tables -->"
+WORKLOAD_BEGIN = "<!-- workload: written by python -m bench --only workload -->"
+WORKLOAD_END = "<!-- end of workload -->"
 
 Row = tuple[str, str, str]
 
@@ -53,21 +58,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three forces, few questions")
     parser.add_argument("--no-write", action="store_true", help="print only")
+    parser.add_argument("--only", choices=("workload",), help="one part alone")
     options = parser.parse_args()
-    forces, warm_up, count = (3, 1, 2) if options.quick else (41, 4, 15)
+    write = not (options.no_write or options.quick)
+    if not options.only:
+        _everything_else(quick=options.quick, write=write)
+    _say("a year's workload")
+    try:
+        text = _tables(compared(quick=options.quick), "")
+    except PeerFailed as failure:
+        _say(str(failure))
+        return 1
+    sys.stdout.write(text)
+    if write:
+        _write(text, WORKLOAD_BEGIN, WORKLOAD_END)
+    return 0
+
+
+def _everything_else(*, quick: bool, write: bool) -> None:
+    forces, warm_up, count = (3, 1, 2) if quick else (41, 4, 15)
     with tempfile.TemporaryDirectory(prefix="cordon-bench-") as folder:
         _say("laying out and loading")
         layout = prepared(Path(folder) / "federation", forces)
         rows = _measured(layout, warm_up, count)
     _say("committing")
-    rows |= committed(50 if options.quick else 2000)
+    rows |= committed(50 if quick else 2000)
     _say("auditing a register")
-    rows |= audited(*((20, 3) if options.quick else (2000, 43)))
-    text = _tables(rows, forces, count)
+    rows |= audited(*((20, 3) if quick else (2000, 43)))
+    what = f", with {forces} nodes, {count} questions after warming up, epsilon {float(EPSILON):g} each"
+    text = _tables(rows, what)
     sys.stdout.write(text)
-    if not options.no_write and not options.quick:
-        _write(text)
-    return 0
+    if write:
+        _write(text, BEGIN, END)
 
 
 def _measured(layout: Layout, warm_up: int, count: int) -> dict[str, list[Row]]:
@@ -182,12 +204,11 @@ def _ninetieth(values: list[float]) -> float:
     return quantiles(values, n=10)[-1] if len(values) > 1 else values[0]
 
 
-def _tables(found: dict[str, list[Row]], forces: int, count: int) -> str:
+def _tables(found: dict[str, list[Row]], what: str) -> str:
     lines = [
         (
             f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores ({platform.machine()}), "
-            f"Python {platform.python_version()}, with {forces} nodes, {count} questions after warming up, "
-            f"epsilon {float(EPSILON):g} each."
+            f"Python {platform.python_version()}{what}."
         ),
     ]
     for title, rows in found.items():
@@ -196,11 +217,11 @@ def _tables(found: dict[str, list[Row]], forces: int, count: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(text: str) -> None:
+def _write(text: str, begin: str, end: str) -> None:
     content = DOCUMENT.read_text(encoding="utf-8")
-    head, _, rest = content.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{tail}", encoding="utf-8")
+    head, _, rest = content.partition(begin)
+    _, _, tail = rest.partition(end)
+    DOCUMENT.write_text(f"{head}{begin}\n\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 def _say(what: str) -> None:

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runbook")]
 
 
 def test_a_quick_run_fills_every_row():
-    """Three forces, two questions: seven tables, each row with a figure and its unit or ratio."""
+    """Three forces, two questions: eleven tables, each row with a figure and its unit or ratio."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick"], capture_output=True, text=True, timeout=150, check=False
     )
@@ -21,6 +21,6 @@ def test_a_quick_run_fills_every_row():
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ") and "---" not in line]
     measured = [line.split("|")[2].strip() for line in rows if "| measured |" not in line]
-    assert done.stdout.count("### ") == 7
+    assert done.stdout.count("### ") == 11
     assert len(measured) >= 20
     assert all(re.fullmatch(r"\d+(\.\d+)?( (s|ms|kB|MB))?", value) for value in measured)
