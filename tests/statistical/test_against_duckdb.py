@@ -18,9 +18,10 @@ from cordon.analyst.rows import make_rows
 from cordon.catalogue import bundled_contracts
 from cordon.configfile import read_config
 from cordon.contract import Category, Contract, Date, Number
+from cordon.estimate.interval import is_linear
 from cordon.manifest import read_manifest
 from cordon.noise import add_noise_share
-from cordon.query.expression import Arithmetic, Constant, Part
+from cordon.query.model import Grain
 from cordon.query.sql import parse_sql
 from cordon.units import Rho
 from demo.layout import Design, force_names, held_by, lay_out
@@ -200,17 +201,11 @@ def shown(value, at, statement, contract):
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def is_linear(expression):
-    """Whether an expression is a sum of multiples of measures."""
-    if isinstance(expression, Part):
-        return True
-    if not isinstance(expression, Arithmetic):
-        return False
-    left, right = expression.left, expression.right
-    if expression.sign in "+-":
-        return is_linear(left) and is_linear(right)
-    return (isinstance(left, Constant) and is_linear(right) and expression.sign == "*") or (
-        isinstance(right, Constant) and is_linear(left)
+def plain(row, statement):
+    """A row's keys, with the lower bounds of bins for the bins."""
+    grains = [statement.question.keys[output.key].grain for output in statement.outputs if not output.is_measure]
+    return tuple(
+        key.split(" to ")[0] if key and grain is Grain.BIN else key for key, grain in zip(row.keys, grains, strict=True)
     )
 
 
@@ -220,10 +215,9 @@ def compared(sql, pool):
     truths = exact_rows(sql, pool, statement)
     linear = [is_linear(output.expression) for output in statement.outputs if output.is_measure]
     scores, inside = [], []
-    named = {tuple(key and key.split(" to ")[0] for key in row.keys) for row in rows}
-    assert set(truths) <= named, "every group of the records is a row of the answer"
+    assert set(truths) <= {plain(row, statement) for row in rows}, "every group of the records is a row of the answer"
     for row in rows:
-        truth = truths.get(tuple(key and key.split(" to ")[0] for key in row.keys))
+        truth = truths.get(plain(row, statement))
         for at, estimate in enumerate(row.values):
             if truth is None and not linear[at]:
                 continue
