@@ -62,7 +62,7 @@ def refused(sql, contracts=None):
         ("AVERAGE(loss) FROM persons", "AVERAGE(loss", "did you mean AVG?"),
         ("MEDAIN(loss) FROM persons", "MEDAIN(loss", "did you mean MEDIAN?"),
         ("MEAN(loss) FROM persons", "MEAN(loss", "AVG(number)"),
-        ("ROUND(COUNT(*)) FROM persons", "ROUND(COUNT(*", "leave ROUND out: answers are shown to as many digits as their noise allows"),
+        ("ROUND(COUNT(*)) FROM persons", "ROUND(COUNT(*", "leave ROUND out: rounding is for whoever shows the answer"),
         ("CAST(COUNT(*) AS INT) FROM persons", "COUNT(*", "leave CAST out: division is of real numbers"),
         ("COUNT(*) OVER () FROM persons", "COUNT(*", "ORDER BY and LIMIT rank the answer, ROLLUP adds its totals"),
         ("* FROM persons", "*", "SELECT COUNT(*)"),

@@ -16,9 +16,9 @@ FUNCTIONS = (
 """The functions that are read."""
 
 INSTEAD = {
-    "ROUND": "leave ROUND out: answers are shown to as many digits as their noise allows",
-    "FLOOR": "leave FLOOR out: answers are shown to as many digits as their noise allows",
-    "CEIL": "leave CEIL out: answers are shown to as many digits as their noise allows",
+    "ROUND": "leave ROUND out: rounding is for whoever shows the answer",
+    "FLOOR": "leave FLOOR out: rounding is for whoever shows the answer",
+    "CEIL": "leave CEIL out: rounding is for whoever shows the answer",
     "CAST": "leave CAST out: division is of real numbers",
     "COALESCE": "an unknown value is asked for by IS NULL, or left out by IS NOT NULL",
     "NULLIF": "leave NULLIF out: division by zero gives no value, and is no error",
@@ -30,7 +30,7 @@ INSTEAD = {
     "DAY": "GROUP BY the date itself: each day is a row",
     "IF": "COUNT_IF(condition), or a measure with FILTER (WHERE condition)",
     "CASE": "COUNT_IF(condition), or a measure with FILTER (WHERE condition)",
-    "GROUPING": "leave GROUPING out: a total says in its key that it is one",
+    "GROUPING": "leave GROUPING out",
 }
 """What does the work of functions that are not read."""
 
