@@ -145,8 +145,11 @@ def _at(expression: Expression, parts: list[Part], given: Given, direction: Arra
 
 
 def _unit(direction: Array) -> Array:
-    length = np.sqrt((direction**2).sum(axis=0))
-    return np.asarray(direction / np.where(length > 0, length, 1.0))
+    # By the longest part first: a slope beside a pole has no square.
+    longest = np.abs(direction).max(axis=0)
+    scaled = direction / np.where(longest > 0, longest, 1.0)
+    length = np.sqrt((scaled**2).sum(axis=0))
+    return np.asarray(scaled / np.where(length > 0, length, 1.0))
 
 
 def _may_divide_by_zero(expression: Expression, given: Given) -> npt.NDArray[np.bool_]:
