@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cordon.contract import Contract
@@ -186,7 +186,7 @@ def cases(draw, units=("person", "row"), kinds=tuple(MeasureKind), most=4):
     looser = make_contract(k + 1, *settings_of) if kind == "person" else contract
     allowed = [of for of in kinds if kind == "person" or of is not MeasureKind.COUNT_UNIT]
     question = questions_of(contract, allowed).filter(lambda question: has_cells(question, contract))
-    asked = tuple(draw(st.lists(question, min_size=1, max_size=most)))
+    asked = tuple(draw(st.lists(question, min_size=min(2, most), max_size=most)))
     shared = [
         (name, *draw(facts())) for name in draw(st.lists(st.sampled_from(["p1", "p2", "p3"]), unique=True))
         for _ in range(draw(st.integers(1, k)))
@@ -301,7 +301,7 @@ def check(case):
 QUIET = list(HealthCheck)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=8, deadline=None, suppress_health_check=QUIET)
 @given(cases())
 def test_no_unit_moves_a_block_by_more_than_its_sensitivity(case):
     """With and without one unit, every block lies within D in L2, and tables and widths of a measure sum to the same."""
@@ -309,10 +309,10 @@ def test_no_unit_moves_a_block_by_more_than_its_sensitivity(case):
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=300, deadline=None, suppress_health_check=QUIET)
 @given(cases(most=8))
 def test_no_unit_moves_a_block_by_more_than_its_sensitivity_at_length(case):
-    """The same over five hundred pairs of neighbours, with up to eight questions each."""
+    """The same over three hundred pairs of neighbours, with up to eight questions each."""
     check(case)
 
 
@@ -367,19 +367,26 @@ def test_a_bound_too_large_would_be_noticed():
         assert all(moved > block.d_squared for moved, block in zip(moves(plan, *found), plan.blocks, strict=True))
 
 
-SEARCH = settings(max_examples=400, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=QUIET)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", MeasureKind)
+@pytest.mark.parametrize("kind", MeasureKind, ids=lambda kind: kind.name)
 def test_a_sensitivity_too_small_would_be_found(kind):
     """With D² halved, the random search finds a unit that moves a block further."""
+    found = []
 
-    def is_found(case):
-        plans = [
-            replace(plan, blocks=tuple(replace(block, d_squared=block.d_squared / 2) for block in plan.blocks))
-            for plan in plans_of(case)
-        ]
-        return overstepped(case, plans, case.contract)
+    # Not `find`: it takes what it found through another load, which may draw other rows of the unit.
+    @settings(max_examples=400, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=QUIET)
+    @given(cases(("person",), (kind,)))
+    def search(case):
+        if not found and overstepped(case, halved(case), case.contract):
+            found.append(case)
 
-    assert find(cases(("person",), (kind,)), is_found, settings=SEARCH)
+    search()
+    assert found
+
+
+def halved(case):
+    """The plans of a case, with half of D² in every block."""
+    return [
+        replace(plan, blocks=tuple(replace(block, d_squared=block.d_squared / 2) for block in plan.blocks))
+        for plan in plans_of(case)
+    ]
