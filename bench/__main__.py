@@ -28,10 +28,11 @@ from bench.parts import measure
 from bench.processes import cpu_seconds, proportional_megabytes, resident_megabytes
 from bench.workload import compared
 from cordon.accounting import rho_for_epsilon
-from cordon.analyst.compose import INTERVAL_95, plan_question
+from cordon.analyst.compose import plan_statement
 from cordon.analyst.federation import Federation as Known
 from cordon.catalogue import read_catalogue
 from cordon.contract import Category
+from cordon.estimate.interval import REACH_95
 from cordon.manifest import read_manifest
 from cordon.query.plan import SMALL
 from cordon.query.sql import parse_sql
@@ -169,10 +170,10 @@ def _errors(layout: Layout, known: Known, asked: Asked) -> tuple[float, float, f
         if row["values"]
     ]
     value = asked.times[0].answer["rows"][0]["values"][0]
-    sigma = (value["high"] - value["estimate"]) / INTERVAL_95
+    sigma = (value["high"] - value["estimate"]) / REACH_95
     rho = rho_for_epsilon(EPSILON, float(known.manifest.delta))
     statement = parse_sql(TABLE, known.newest_contracts, list(known.manifest.by_id))
-    plan = plan_question(statement.question, rho, contract, known.manifest)
+    plan = plan_statement(statement, rho, contract, known.manifest)
     central = math.sqrt(float(plan.blocks[0].d_squared) / (2 * rho.nano / 1e9))
     return math.sqrt(sum(error**2 for error in errors) / len(errors)), sigma, central
 

@@ -16,13 +16,14 @@ from rich.table import Table
 
 from cordon.accounting import rho_for_epsilon
 from cordon.analyst.client import Client
-from cordon.analyst.compose import INTERVAL_95, cost_of_epsilon, plan_question
+from cordon.analyst.compose import cost_of_epsilon, plan_statement
 from cordon.analyst.federation import Federation as Known
 from cordon.analyst.render import Format, print_answer
 from cordon.auditor.profile import read_profile as read_auditor
 from cordon.contract import Category, Contract
 from cordon.envelope import RECEIPT
 from cordon.errors import QueryFailed
+from cordon.estimate.interval import REACH_95
 from cordon.noise import add_noise_share
 from cordon.query.plan import Plan
 from cordon.query.sql import Statement, parse_sql
@@ -95,12 +96,12 @@ class Story:
         self._title("1. A question to all forces", NATIONAL)
         seconds, answer = self._timed(NATIONAL, "1")
         statement, contract = self._read(NATIONAL)
-        plan = plan_question(statement.question, cost_of_epsilon(Fraction(1), self._known.manifest, 1).rho,
-                             contract, self._known.manifest)  # fmt: skip
+        rho = cost_of_epsilon(Fraction(1), self._known.manifest, 1).rho
+        plan = plan_statement(statement, rho, contract, self._known.manifest)
         answered = answer["answered"]
         true = self._true_by_label("stop_search", contract, "object", "count(*)", answered)
         alone = self._protected_alone(plan, contract, answered)
-        alone_width = INTERVAL_95 * float(plan.blocks[0].share(1, plan.colluders)) / plan.blocks[0].scale
+        alone_width = REACH_95 * float(plan.blocks[0].share(1, plan.colluders)) / plan.blocks[0].scale
         alone_width *= math.sqrt(len(answered))
         table = _table("object", ("searches", "± 95 %", "true total", "each force alone", "± 95 %"))
         for row in answer["rows"]:

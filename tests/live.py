@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from cordon.analyst.client import Client
-from cordon.analyst.compose import INTERVAL_95, cost_of_epsilon
+from cordon.analyst.compose import cost_of_epsilon
 from cordon.analyst.profile import read_profile
 from cordon.errors import CordonError
+from cordon.estimate.interval import REACH_95
 from cordon.query.sql import parse_sql
 from cordon.register.leaf import Decision
 from cordon.wire.channel import Credentials
@@ -286,7 +287,7 @@ def _rows(path: Path, statement: str, *values: object) -> list[Any]:
 
 def sigmas_off(value: dict[str, float], true: float) -> float:
     """How many standard deviations an estimate lies from the truth, by its own interval."""
-    sigma = (value["high"] - value["low"]) / 2 / INTERVAL_95
+    sigma = (value["high"] - value["low"]) / 2 / REACH_95
     return abs(value["estimate"] - true) / sigma
 
 

@@ -28,7 +28,7 @@ from coordinator.queries import Queries
 from coordinator.service import SETTLE_SECONDS, Coordinator
 from coordinator.store import Store, create_store
 from cordon.analyst.client import Client
-from cordon.analyst.compose import compose, cost_of_epsilon
+from cordon.analyst.compose import compose, cost_of_epsilon, plan_statement
 from cordon.analyst.federation import Federation
 from cordon.analyst.profile import read_profile
 from cordon.catalogue import read_catalogue
@@ -453,8 +453,9 @@ class Analyst:
         statement = parse_sql(sql, federation.newest_contracts, list(members.manifest.by_id))
         contract = federation.newest_contracts[statement.question.dataset]
         cost = cost_of_epsilon(Fraction(epsilon), members.manifest, attempts)
+        plan = plan_statement(statement, cost.rho, contract, members.manifest)
         return compose(
-            statement.question, cost, contract, members.manifest, purpose=PURPOSE, signer=self.signer,
+            plan, cost, members.manifest, purpose=PURPOSE, signer=self.signer,
             wait_seconds=0, now=int(members.now if now is None else now),
         )  # fmt: skip
 

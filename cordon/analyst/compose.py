@@ -23,9 +23,6 @@ from cordon.sealing.seed import SEED_BYTES, seal_context, seal_seed, seed_hash
 from cordon.units import Digest, Rho
 from cordon.wire.signed import question_digest, sign
 
-INTERVAL_95 = 1.959963984540054
-"""Standard deviations on either side of a 95 % interval."""
-
 DEFAULT_ATTEMPTS = 2
 INTERACTIVE_SECONDS = 60
 SLACK_SECONDS = 60

@@ -381,13 +381,13 @@ def test_two_forces_cannot_be_asked_alone(members):
 def test_two_forces_are_refused_by_the_node_whatever_the_client_does(members, analyst, monkeypatch):
     """A client without that check gets a signed decline."""
     import cordon.analyst.compose as compose_module
-    from cordon.query.plan import make_plan, split_evenly
+    from cordon.query.plan import make_plan
 
-    def unchecked(question, rho, contract, manifest):
-        shares = split_evenly(rho, len(question.measures))
+    def unchecked(question, shares, contract, manifest):
         return make_plan(question, shares, contract, colluders=manifest.colluders, most_cells=manifest.limits.cells)
 
     monkeypatch.setattr(compose_module, "plan_question", unchecked)
+    monkeypatch.setattr(compose_module, "_check_forces", lambda question: None)
     composed = analyst.compose("SELECT COUNT(*) FROM nominals WHERE force IN ('essex', 'kent')")
 
     refused_by_the_node(
