@@ -1,13 +1,15 @@
 """From a plan to one force's exact integer vector, over its snapshot.
 
-The result has the plan's shape whatever the records are. docs/protocol.md §6.1.
+The result has the plan's shape whatever the records are; rows that lie on no axis are left out.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,17 @@ import duckdb
 
 from cordon.contract import FORCE, Contract
 from cordon.errors import Declined, Misconfigured
-from cordon.query.axes import Axis
-from cordon.query.model import Measure, MeasureKind
-from cordon.query.plan import Plan
+from cordon.query.model import Measure, MeasureKind, Question
+from cordon.query.plan import Block, Plan, make_plan
 from cordon.register.leaf import DeclineCode
-from cordon.units import Digest
+from cordon.units import NANO, Digest, Rho
 from cordon.wire.messages import HeldContract
-from node.compile import Statements, Step, compile_step, steps
+from node.compile import Scan, Statements, compile_plan, scans
 
 _MEMORY_LIMIT = "256MB"
+
+MOST_TEXT = 2**23
+"""Characters of compiled statements that a snapshot keeps."""
 
 
 class Snapshot:
@@ -53,11 +57,18 @@ class Snapshot:
             raise Misconfigured(
                 f"{path} was built for another contract than the manifest lists", hint="build it anew: cordon node load"
             )
-        self._statements = Statements(contract)
-        # The first statement that is compiled loads ibis's dialect: not while a query waits for it.
-        compile_step(Step(None, (), (), (Measure(MeasureKind.COUNT),)), contract)
+        self._known = _Known(contract)
+        self._warm_up()
         self.held = HeldContract(row[0], row[1], Digest(row[2]), row[3], row[4], row[5], row[6], row[7])
         self.domain = str(row[8])
+
+    def _warm_up(self) -> None:
+        # The first statement that is compiled loads ibis's dialect: not while a query waits for it.
+        question = Question(
+            self._contract.dataset, self._contract.version, (Measure(MeasureKind.COUNT),), None, (), ("nobody",)
+        )
+        plan = make_plan(question, (Rho(NANO),), self._contract, colluders=1, most_cells=1)
+        compile_plan(plan, self._contract)
 
     def aggregate(self, plan: Plan, force: str) -> list[int]:
         """A force's exact cells: shape (plan.cells,), in the measures' integer units.
@@ -66,14 +77,15 @@ class Snapshot:
             Declined: DuckDB could not compute them; its message may quote a value, and stays here.
         """
         cells = [0] * plan.cells
-        for step in steps(plan.question):
-            _fill(cells, self._rows(step), step, plan, force)
+        for scan, blocks in scans(plan).items():
+            places = [plan.axes[key].places for key in scan.keys]
+            _place(self._rows(plan, scan), places, [_target(block, scan, plan, force) for block in blocks], cells)
         return cells
 
-    def _rows(self, step: Step) -> list[tuple[Any, ...]]:
+    def _rows(self, plan: Plan, scan: Scan) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                return self._database.execute(self._statements.of(step)).fetchall()
+                return self._database.execute(self._known.of(plan).of(scan)).fetchall()
         except (duckdb.Error, MemoryError):
             raise Declined(DeclineCode.FAULT.words, "this force could not compute its share") from None
 
@@ -82,33 +94,67 @@ class Snapshot:
         self._database.close()
 
 
-def _fill(cells: list[int], rows: Iterable[tuple[Any, ...]], step: Step, plan: Plan, force: str) -> None:
-    """Put a statement's rows in their cells."""
-    axes = [plan.axes[at] for at in step.table]
-    groups = math.prod(len(axis.values) for axis in axes)
-    blocks = [
-        [block for block in plan.blocks if block.measure == measure and block.keys == step.table]
-        for measure in step.measures
-    ]
+class _Known:
+    """Statements that were compiled before: the same question is often asked again, at another cost."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._known: OrderedDict[Question, Statements] = OrderedDict()
+        self._length = 0
+
+    def of(self, plan: Plan) -> Statements:
+        """The statements of a plan; what they say follows from its question alone."""
+        found = self._known.get(plan.question)
+        if found is not None:
+            return found
+        compiled = self._known[plan.question] = compile_plan(plan, self._contract)
+        self._length += compiled.length
+        while self._length > MOST_TEXT:
+            self._length -= self._known.popitem(last=False)[1].length
+        return compiled
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a scan's rows go in one block."""
+
+    first: int
+    """Cell of the first value of every key of the scan, in this force's own part of the block."""
+    strides: tuple[int, ...]
+    """Cells from one value of a key to its next, for each key of the scan."""
+    column: int
+    """Of the measure, in the scan's rows."""
+    bins: int
+    """Of the scan that are one bin of the block; 0 for a block without bins."""
+
+    def cell(self, positions: Sequence[int], bin_: int) -> int:
+        """The cell of a row."""
+        offset = sum(at * stride for at, stride in zip(positions, self.strides, strict=True))
+        return self.first + offset + (bin_ // self.bins if self.bins else 0)
+
+
+def _target(block: Block, scan: Scan, plan: Plan, force: str) -> _Target:
+    lengths = [len(plan.axes[key].values) for key in block.keys]
+    bins = block.cells // math.prod(lengths)
+    strides = {key: bins * math.prod(lengths[place + 1 :]) for place, key in enumerate(block.keys)}
+    own = [key for key in block.keys if plan.axes[key].key.column == FORCE]
+    return _Target(
+        first=block.start + sum(strides[key] * plan.axes[key].values.index(force) for key in own),
+        strides=tuple(strides[key] for key in scan.keys),
+        column=len(scan.keys)
+        + (1 if scan.width else 0)
+        + scan.measures.index(plan.question.measures.index(block.measure)),
+        bins=block.width // scan.width if scan.width else 0,
+    )
+
+
+def _place(
+    rows: Iterable[tuple[Any, ...]], places: Sequence[dict[int, int]], targets: Sequence[_Target], cells: list[int]
+) -> None:
     for row in rows:
-        values = iter(row)
-        group = _group(values, axes, force)
-        if group is None:
+        positions = [place.get(row[at], -1) for at, place in enumerate(places)]
+        if -1 in positions:
             continue
-        bin_ = int(next(values)) if step.in_bins else 0
-        for of_measure, value in zip(blocks, values, strict=True):
-            for block in of_measure:
-                # A coarser bin is several whole finer ones: each width is a multiple of the one before.
-                within = bin_ * of_measure[0].width // block.width if step.in_bins else 0
-                cells[block.start + group * (block.cells // groups) + within] += int(value or 0)
-
-
-def _group(values: Iterator[Any], axes: list[Axis], force: str) -> int | None:
-    """Which row of the table has these key values, taken from `values`; None if one is on no axis."""
-    group = 0
-    for axis in axes:
-        at = axis.values.index(force) if axis.key.column == FORCE else axis.places.get(next(values))
-        if at is None:
-            return None
-        group = group * len(axis.values) + at
-    return group
+        for target in targets:
+            # Unknown where no value of a number is known.
+            cells[target.cell(positions, row[len(places)])] += int(row[target.column] or 0)

@@ -1,88 +1,112 @@
-"""From a question to DuckDB's statements over a snapshot; pure, and the only part that knows ibis.
+"""From a plan to the statements that answer it over a snapshot: one for each table, one more for each histogram.
 
-The typed query is compiled to ibis expressions, so nothing from the wire is ever pasted into a statement.
+The typed query becomes an ibis expression, so nothing from the wire is ever pasted into a statement. A statement
+gives one row for each cell at most, so that what a node holds in memory follows from the plan. docs/privacy.md §2.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from operator import and_, or_
+from typing import Any, NamedTuple
 
 import ibis
 
 from cordon.contract import FORCE, Category, Contract, Date, Identifier, Number
 from cordon.query.axes import MONTHS_IN
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
+from cordon.query.plan import Block, Plan
 from node.load import MONTH_SUFFIX, RANK, UNIT
 
-MOST_STATEMENTS = 256
-"""Compiled statements that a snapshot keeps."""
-
-_ADDITIVE = (MeasureKind.COUNT, MeasureKind.SUM, MeasureKind.SQUARES)
+KEPT = "kept"
+"""Name of the rows that a question keeps, in the statements over them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one statement computes: some measures of one table.
+class Scan(NamedTuple):
+    """What one statement computes. Its rows are the stored values of its keys, a bin if it has bins, its measures."""
 
-    Its result has one row for each group that occurs: the stored value of each of the table's keys but `force`,
-    for a histogram the number of the finest bin, then the measures.
-    """
+    keys: tuple[int, ...]
+    """The axes that it groups by, as indices into the plan's; never `force`, which rows do not hold."""
+    measures: tuple[int, ...]
+    """Indices into the question's measures: a histogram alone, or any others."""
+    width: int
+    """Of its bins, the finest of the histogram's; 0 where it has none."""
 
-    where: Predicate | None
-    keys: tuple[Key, ...]
-    """Every key of the question: rows need a value of each, so that its tables add up."""
-    table: tuple[int, ...]
-    measures: tuple[Measure, ...]
-    """Any number of additive ones, or one of another kind."""
+
+@dataclass(frozen=True)
+class Statements:
+    """What answers a question over a snapshot."""
+
+    kept: str
+    """The rows that count, with their keys, the values of each measure and whether its filter lets them pass."""
+    scans: dict[Scan, str]
+    """What each scan asks of those rows."""
+
+    def of(self, scan: Scan) -> str:
+        """The statement of one scan."""
+        return f'WITH "{KEPT}" AS (\n{self.kept}\n)\n{self.scans[scan]}'
 
     @property
-    def in_bins(self) -> bool:
-        """Whether a histogram is computed."""
-        return self.measures[0].kind is MeasureKind.HISTOGRAM
+    def length(self) -> int:
+        """Characters held."""
+        return len(self.kept) + sum(map(len, self.scans.values()))
 
 
-def steps(question: Question) -> Iterator[Step]:
-    """What must be computed for a question, table by table."""
-    additive = tuple(measure for measure in question.measures if measure.kind in _ADDITIVE)
-    others = [(measure,) for measure in question.measures if measure.kind not in _ADDITIVE]
-    for table in question.tables:
-        # Each count of distinct units holds all of them in memory, so no statement has two.
-        for measures in [additive, *others] if additive else others:
-            yield Step(question.where, question.keys, table, measures)
+def scans(plan: Plan) -> dict[Scan, list[Block]]:
+    """The statements that a plan needs, each with the blocks that it fills."""
+    filled: dict[tuple[tuple[int, ...], Measure | None], list[Block]] = {}
+    for block in plan.blocks:
+        held = tuple(key for key in block.keys if plan.axes[key].key.column != FORCE)
+        alone = block.measure if block.measure.kind is MeasureKind.HISTOGRAM else None
+        filled.setdefault((held, alone), []).append(block)
+    scanned = {}
+    for (held, alone), blocks in filled.items():
+        measures = dict.fromkeys(plan.question.measures.index(block.measure) for block in blocks)
+        scanned[Scan(held, tuple(measures), alone.widths[0] if alone is not None else 0)] = blocks
+    return scanned
 
 
-def compile_step(step: Step, contract: Contract) -> str:
-    """The DuckDB statement of one step."""
-    kept = _kept(step, contract)
-    keys = [_key(step.keys[at], kept).name(f"key_{at}") for at in step.table if _is_stored(step.keys[at])]
-    if step.in_bins:
-        (first,) = step.measures
-        kept = kept.filter(_histogrammed(first, kept, contract))
-        keys.append(((kept[first.column] - _low(first, contract)) // first.widths[0]).name("bin"))
-        measures = {"measure_0": kept.count()}
-    else:
-        measures = {f"measure_{at}": _measure(measure, kept, contract) for at, measure in enumerate(step.measures)}
-    expression = kept.group_by(keys).aggregate(**measures) if keys else kept.aggregate(**measures)
+def compile_plan(plan: Plan, contract: Contract) -> Statements:
+    """The DuckDB statements of a plan; pure.
+
+    Conditions are compiled once, however many tables are asked for: they may be long, and compiling is slow.
+    """
+    question = plan.question
+    table: Any = ibis.table(_schema(contract), name="snapshot")
+    kept = table.filter(reduce(and_, _conditions(question, table, contract))).select(
+        _columns(question, table, contract)
+    )
+    named: Any = ibis.table(kept.schema(), name=KEPT)
+    return Statements(_sql(kept), {scan: _sql(_scan(scan, question, named)) for scan in scans(plan)})
+
+
+def _sql(expression: Any) -> str:
     return str(ibis.to_sql(expression, dialect="duckdb"))
 
 
-class Statements:
-    """Statements that were compiled before: the same question is often asked again, at another cost."""
+def _scan(scan: Scan, question: Question, kept: Any) -> Any:
+    groups = [kept[f"key_{at}"] for at in scan.keys]
+    if scan.width:
+        (at,) = scan.measures
+        passing = kept.filter(kept[f"value_{at}"].notnull())
+        if question.measures[at].where is not None:
+            passing = passing.filter(passing[f"passes_{at}"])
+        return passing.group_by([*(f"key_{key}" for key in scan.keys), f"value_{at}"]).aggregate(
+            measure=passing.count()
+        )
+    measures = {f"measure_{at}": _measure(at, question, kept) for at in scan.measures}
+    return kept.group_by(groups).aggregate(**measures) if groups else kept.aggregate(**measures)
 
-    def __init__(self, contract: Contract) -> None:
-        self._contract = contract
-        self._known: OrderedDict[Step, str] = OrderedDict()
 
-    def of(self, step: Step) -> str:
-        """The statement of a step."""
-        if step not in self._known:
-            self._known[step] = compile_step(step, self._contract)
-            if len(self._known) > MOST_STATEMENTS:
-                self._known.popitem(last=False)
-        return self._known[step]
+def _measure(at: int, question: Question, kept: Any) -> Any:
+    measure = question.measures[at]
+    where = None if measure.where is None else kept[f"passes_{at}"]
+    if measure.kind is MeasureKind.COUNT:
+        return kept.count(where=where)
+    if measure.kind is MeasureKind.COUNT_UNIT:
+        return kept[UNIT].nunique(where=where)
+    return kept[f"value_{at}"].sum(where=where)
 
 
 def _schema(contract: Contract) -> dict[str, str]:
@@ -99,39 +123,31 @@ def _schema(contract: Contract) -> dict[str, str]:
     return schema | {UNIT: "int64", RANK: "int32"}
 
 
-def _kept(step: Step, contract: Contract) -> Any:
-    """The bounded rows that WHERE takes and that have a value on every axis."""
-    table: Any = ibis.table(_schema(contract), name="snapshot")
-    kept = table[RANK] <= contract.unit.max_rows_per_unit
-    if step.where is not None:
-        kept = kept & _condition(step.where, table, contract)
-    for key in step.keys:
-        # A category is always known. What WHERE takes lies on the axis, which only WHERE narrows.
-        if _is_stored(key) and key.grain is not Grain.VALUE:
-            kept = kept & table[key.column].notnull()
-    return table.filter(kept)
+def _conditions(question: Question, table: Any, contract: Contract) -> list[Any]:
+    conditions = [table[RANK] <= contract.unit.max_rows_per_unit]
+    if question.where is not None:
+        conditions.append(_condition(question.where, table, contract))
+    # Also of keys that a table leaves out: a row is in every table of a question or in none, so that they add up.
+    # What is known and meets WHERE is on the axis; a category is always known, if only as `unknown`.
+    keys = [key.column for key in question.keys if key.column != FORCE]
+    return conditions + [table[key].notnull() for key in keys if not isinstance(contract.column(key), Category)]
 
 
-def _is_stored(key: Key) -> bool:
-    return key.column != FORCE
-
-
-def _key(key: Key, table: Any) -> Any:
-    """A row's value on an axis, as `Axis.stored` has it."""
-    if key.grain in MONTHS_IN:
-        month = table[key.column + MONTH_SUFFIX]
-        return month if key.grain is Grain.MONTH else month // MONTHS_IN[key.grain]
-    # Both quotients are exact, also where they are computed as floats: numbers stay below 2^40. docs/protocol.md §6.1
-    return table[key.column] // key.width if key.grain is Grain.BIN else table[key.column]
+def _columns(question: Question, table: Any, contract: Contract) -> dict[str, Any]:
+    keys = [(at, key) for at, key in enumerate(question.keys) if key.column != FORCE]
+    columns = {UNIT: table[UNIT]} | {f"key_{at}": _stored(key, table) for at, key in keys}
+    for at, measure in enumerate(question.measures):
+        if measure.where is not None:
+            columns[f"passes_{at}"] = _condition(measure.where, table, contract)
+        if measure.column:
+            columns[f"value_{at}"] = _value(measure, table, contract)
+    return columns
 
 
 def _condition(predicate: Predicate, table: Any, contract: Contract) -> Any:
     if isinstance(predicate, All | Some):
         parts = [_condition(part, table, contract) for part in predicate.parts]
-        combined = parts[0]
-        for part in parts[1:]:
-            combined = combined & part if isinstance(predicate, All) else combined | part
-        return combined
+        return reduce(and_ if isinstance(predicate, All) else or_, parts)
     column = table[predicate.column]
     if isinstance(predicate, Missing):
         return column.isnull()
@@ -148,33 +164,37 @@ def _within(predicate: Range, column: Any) -> Any:
     return low if predicate.high is None else low & (column.fill_null(0) <= predicate.high)
 
 
-def _measure(measure: Measure, table: Any, contract: Contract) -> Any:
-    where = None if measure.where is None else _condition(measure.where, table, contract)
-    if measure.kind is MeasureKind.COUNT:
-        return table.count(where=where)
-    if measure.kind is MeasureKind.COUNT_UNIT:
-        return table[UNIT].nunique(where=where)
-    value = table[measure.column] - measure.centre if measure.centre else table[measure.column]
-    if measure.kind is MeasureKind.SQUARES:
-        # Below 2^58: a plan whose largest value or offset reaches 2^57 fits no parameter set.
-        value = value * value - measure.offset
-    return value.sum(where=where)
+def _value(measure: Measure, table: Any, contract: Contract) -> Any:
+    column = table[measure.column]
+    if measure.kind is MeasureKind.HISTOGRAM:
+        return (column - _number(measure.column, contract).low) // measure.widths[0]
+    distance = column - measure.centre if measure.centre else column
+    if measure.kind is MeasureKind.SUM:
+        return distance
+    # Within 64 bits: a plan takes no measure whose one row could exceed half the plaintext modulus, below 2^57.
+    square = distance * distance
+    return square - measure.offset if measure.offset else square
 
 
-def _histogrammed(measure: Measure, table: Any, contract: Contract) -> Any:
-    known = table[measure.column].notnull()
-    return known if measure.where is None else known & _condition(measure.where, table, contract)
-
-
-def _low(measure: Measure, contract: Contract) -> int:
-    column = contract.column(measure.column)
-    if not isinstance(column, Number):
-        raise AssertionError("the plan has checked the kind of every column")
-    return column.low
+def _stored(key: Key, table: Any) -> Any:
+    """What `Axis.stored` counts in."""
+    if key.grain in MONTHS_IN:
+        month = table[key.column + MONTH_SUFFIX]
+        return month // MONTHS_IN[key.grain] if MONTHS_IN[key.grain] > 1 else month
+    if key.grain is Grain.BIN:
+        return table[key.column] // key.width
+    return table[key.column]
 
 
 def _category(name: str, contract: Contract) -> Category:
     column = contract.column(name)
     if not isinstance(column, Category):
+        raise AssertionError("the plan has checked the kind of every column")
+    return column
+
+
+def _number(name: str, contract: Contract) -> Number:
+    column = contract.column(name)
+    if not isinstance(column, Number):
         raise AssertionError("the plan has checked the kind of every column")
     return column

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
 
+_FEW_FORCES = 5
+"""Forces that are named and not only counted."""
+
 
 def describe(question: Question) -> str:
     """One line with everything that is asked; numbers are in the stored units (days since 1970-01-01, resolutions)."""
@@ -15,7 +18,8 @@ def describe(question: Question) -> str:
     if question.groupings:
         tables = (", ".join(question.keys[at].column for at in table) for table in question.tables)
         text += f" in tables {', '.join(f'({columns})' for columns in tables)}"
-    return f"{text}, {len(question.forces)} forces"
+    text += f", {len(question.forces)} forces"
+    return f"{text} ({', '.join(question.forces)})" if len(question.forces) <= _FEW_FORCES else text
 
 
 def describe_measure(measure: Measure) -> str:

@@ -9,28 +9,12 @@ import duckdb
 import pytest
 from examples import PERSON_CONTRACT, person_contract, row_contract
 
-from cordon.catalogue import bundled_contracts
-from cordon.configfile import read_config
 from cordon.contract import Contract
-from cordon.errors import Declined, Misconfigured, QuestionRefused
-from cordon.query.model import (
-    All,
-    Grain,
-    Grouping,
-    Key,
-    Measure,
-    MeasureKind,
-    Member,
-    Missing,
-    Question,
-    Range,
-    Some,
-)
-from cordon.query.plan import make_plan, outline, split_evenly
+from cordon.errors import Declined, Misconfigured
+from cordon.query.model import All, Member, Missing, Range, Some
+from cordon.query.plan import make_plan, split_evenly
 from cordon.query.sql import parse_sql
 from cordon.units import Rho
-from demo.layout import HERE
-from demo.nominals import write_nominals
 from node.aggregate import Snapshot
 from node.load import load, snapshot_path
 from node.mapping import Mapping
@@ -427,151 +411,6 @@ def test_groups_agree_with_plain_sql(same_rows, condition):
         key: cell for key, cell in expected.items() if cell != (0, 0)
     }
     assert expected.keys() <= answer.keys()
-
-
-# Every kind of measure, over the bundled nominals
-
-VICTIMS, ADULTS = Member("role", ("victim",)), Range("age", 18, None)
-MEASURES = {
-    Measure(MeasureKind.COUNT): "count(*)",
-    Measure(MeasureKind.COUNT, where=Some((VICTIMS, Missing("age")))): (
-        "count(*) FILTER (role = 'victim' OR age IS NULL)"
-    ),
-    Measure(MeasureKind.COUNT_UNIT): "count(DISTINCT who)",
-    Measure(MeasureKind.COUNT_UNIT, where=VICTIMS): "count(DISTINCT who) FILTER (role = 'victim')",
-    Measure(MeasureKind.SUM, "loss_gbp", where=ADULTS): "sum(loss) FILTER (age >= 18)",
-    Measure(MeasureKind.SUM, "age", centre=40): "sum(age - 40)",
-    Measure(MeasureKind.SQUARES, "age"): "sum(age * age)",
-    Measure(MeasureKind.SQUARES, "loss_gbp", where=VICTIMS, centre=2500, offset=3_000_000): (
-        "sum((loss - 2500) ** 2 - 3000000) FILTER (role = 'victim')"
-    ),
-}
-HISTOGRAMS = {
-    Measure(MeasureKind.HISTOGRAM, "age", widths=(3, 12)): "true",
-    Measure(MeasureKind.HISTOGRAM, "loss_gbp", where=ADULTS, widths=(700, 1400)): "age >= 18",
-}
-KEYS = {
-    Key("role"): "role",
-    Key("age", Grain.BIN, 20): "(age - age % 20)::VARCHAR",
-    Key("recorded", Grain.DAY): "seen::VARCHAR",
-    Key("recorded", Grain.MONTH): "strftime(seen, '%Y-%m')",
-    Key("recorded", Grain.QUARTER): "year(seen) || '-Q' || quarter(seen)",
-    Key("recorded", Grain.YEAR): "year(seen)::VARCHAR",
-    Key("force"): "'kent'",
-}
-TABLES = [
-    ((), ()),
-    ((Key("recorded", Grain.DAY),), ()),
-    ((Key("recorded", Grain.YEAR), Key("force"), Key("role")), ()),
-    ((Key("age", Grain.BIN, 20), Key("recorded", Grain.QUARTER), Key("role")), ((0, 1), (2,), ())),
-    ((Key("role"), Key("recorded", Grain.MONTH), Key("force")), ((0, 1, 2), (0,), (1, 2))),
-]
-
-NOMINALS = """
-    CREATE TABLE plain AS SELECT coalesce(person_ref, 'row ' || row_number() OVER ()) AS who,
-        CASE role WHEN 'SUS' THEN 'suspect' WHEN 'VIC' THEN 'victim' WHEN 'MIS' THEN 'missing_person'
-                  WHEN 'WIT' THEN 'witness' ELSE 'unknown' END AS role,
-        CASE WHEN try_cast(age AS DOUBLE) >= 0 THEN least(110, round(age::DOUBLE))::BIGINT END AS age,
-        CASE WHEN try_cast(loss AS DOUBLE) >= 0 THEN least(5000, round(loss::DOUBLE))::BIGINT END AS loss,
-        CASE WHEN year(try_cast(recorded AS DATE)) = 2024 THEN try_cast(recorded AS DATE) END AS seen
-    FROM read_csv('{path}', all_varchar = true)
-"""
-"""What the contract makes of a force's file, written down a second time."""
-
-
-@pytest.fixture(scope="module")
-def nominals(tmp_path_factory):
-    """One force's nominals as a snapshot and in plain DuckDB: three rows a person at most, some values unknown."""
-    folder = tmp_path_factory.mktemp("nominals")
-    write_nominals(folder / "all.csv", number=3, forces=43, persons=400)
-    (contract,) = (c for c in map(Contract.from_toml, bundled_contracts()) if c.dataset == "nominals")
-    source = folder / "nominals.csv"
-    with duckdb.connect() as database:
-        database.execute(f"""
-            COPY (SELECT * REPLACE (
-                      CASE WHEN phone LIKE '%3' THEN 'about 40' WHEN phone LIKE '%4' THEN '' ELSE age END AS age,
-                      CASE WHEN phone LIKE '%5' THEN '' ELSE loss END AS loss,
-                      CASE WHEN phone LIKE '%6' THEN '2023-12-31' ELSE recorded END AS recorded)
-                  FROM read_csv('{folder / "all.csv"}', all_varchar = true)
-                  QUALIFY person_ref IS NULL OR row_number() OVER (PARTITION BY person_ref) <= 3) TO '{source}'
-        """)
-        database.execute(NOMINALS.format(path=source))
-        mapping = read_config(HERE / "mappings" / "nominals.toml", Mapping).model_copy(update={"source": source})
-        load(mapping, contract, folder, progress=lambda _: None)
-        snapshot = opened(folder, contract)
-        yield snapshot, contract, database
-        snapshot.close()
-
-
-def blocks_of(nominals, question):
-    """Each block of an answer, and its cells that are not zero by key values, with a bin's lower bound last."""
-    snapshot, contract, _ = nominals
-    parts = outline(question, contract, most_cells=50_000).parts
-    plan = make_plan(question, split_evenly(Rho(10**9), len(parts)), contract, colluders=0, most_cells=50_000)
-    cells = snapshot.aggregate(plan, "kent")
-    for block in plan.blocks:
-        rows = plan.rows_of(block.keys)
-        bins = block.cells // len(rows)
-        lows = [(str(at * block.width),) if block.width else () for at in range(bins)]
-        names = [(*row, *low) for row in rows for low in lows]
-        mine = cells[block.start : block.start + block.cells]
-        yield block, {name: cell for name, cell in zip(names, mine, strict=True) if cell}
-
-
-def plain(database, keys, known, expression, condition="true"):
-    """The same from plain SQL: groups by `keys`, of the rows in which every key that the question has is known."""
-    groups = [*keys, "'all'"]
-    known = " AND ".join(["true", *(f"{key} IS NOT NULL" for key in known)])
-    rows = database.execute(
-        f"SELECT {', '.join(groups)}, {expression} FROM plain WHERE {known} AND ({condition}) GROUP BY ALL"
-    ).fetchall()
-    return {row[:-2]: int(row[-1]) for row in rows if row[-1]}
-
-
-@pytest.mark.parametrize(("keys", "tables"), TABLES)
-@pytest.mark.parametrize("where", [None, Some((VICTIMS, Range("loss_gbp", 100, 4000)))], ids=["all", "some"])
-def test_every_measure_agrees_with_plain_sql(nominals, keys, tables, where):
-    """In every table and cell, exact integers are what DuckDB computes from the source."""
-    *_, database = nominals
-    kept = "true" if where is None else "role = 'victim' OR loss BETWEEN 100 AND 4000"
-    question = Question("nominals", 1, (*MEASURES, *HISTOGRAMS), where, keys, ("kent",), tuple(map(Grouping, tables)))
-    known = [KEYS[key] for key in keys]
-    for block, found in blocks_of(nominals, question):
-        of = [known[at] for at in block.keys]
-        if block.width:
-            name = {"age": "age", "loss_gbp": "loss"}[block.measure.column]
-            of.append(f"({name} - {name} % {block.width})::VARCHAR")
-            condition = f"({kept}) AND ({HISTOGRAMS[block.measure]}) AND {name} IS NOT NULL"
-            assert found == plain(database, of, known, "count(*)", condition)
-        else:
-            assert found == plain(database, of, known, MEASURES[block.measure], kept)
-        assert found or block.measure.where is not None
-
-
-def wide_contract(power):
-    """The contract of persons with whole numbers between -2^power and 2^power, and eight rows at most."""
-    text = PERSON_CONTRACT.replace(b'min = "-10"', b'min = "%d"' % -(2**power))
-    text = text.replace(b'max = "50"', b'max = "%d"' % 2**power)
-    return Contract.from_toml(text.replace(b'"1/2"', b'"1"').replace(b"per_force = 1000", b"per_force = 8"))
-
-
-def test_the_largest_squares_that_a_plan_accepts_are_exact(folder):
-    """Where bounds twice as wide fit no parameter set, squares and bins below zero neither overflow nor are rounded."""
-    least, most, width = -(2**24), 2**24, 2**23 - 1
-    values = [least, least + 1, -width - 1, -width, -1, 0, most - 1, most]
-    fill(folder, [(f"p{at}", "S", str(value), "") for at, value in enumerate(values)], wide_contract(24))
-    squares, count = Measure(MeasureKind.SQUARES, "loss", centre=least), Measure(MeasureKind.COUNT)
-    question = Question("persons", 1, (squares, count), None, (Key("loss", Grain.BIN, width),), ("kent",))
-    shares = (Rho(10**9), Rho(10**9))
-    plan = make_plan(question, shares, wide_contract(24), colluders=0, most_cells=99)
-    wider = replace(question, measures=(replace(squares, centre=2 * least), count))
-    with pytest.raises(QuestionRefused, match="too large to travel"):
-        make_plan(wider, shares, wide_contract(25), colluders=0, most_cells=99)
-    snapshot = opened(folder, wide_contract(24))
-    cells = snapshot.aggregate(plan, "kent")
-    snapshot.close()
-    of_bin = [[value for value in values if value // width == at] for at in plan.axes[0].stored]
-    assert cells == [sum((v - least) ** 2 for v in of) for of in of_bin] + [len(of) for of in of_bin]
 
 
 def test_a_data_set_of_rows_counts_rows(folder):

@@ -26,7 +26,7 @@ from cordon.query.plan import (
 )
 from cordon.query.sql import parse_sql
 from cordon.units import Digest, Rho
-from node.compile import compile_step, steps
+from node.compile import compile_plan
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CONTRACTS = {"events": row_contract(), "persons": person_contract()}
@@ -411,9 +411,9 @@ def test_plans_and_statements_are_as_they_were(name, form):
     To accept a change on purpose: `CORDON_WRITE_GOLDEN=1 pytest tests/unit/test_plan.py`, and read the difference.
     """
     plan = named_plan(name)
-    contract = CONTRACTS[plan.question.dataset]
-    statements = (compile_step(step, contract) + ";\n" for step in steps(plan.question))
-    text = plan.text() if form == "txt" else "".join(statements)
+    statements = compile_plan(plan, CONTRACTS[plan.question.dataset])
+    parts = [statements.kept, *statements.scans.values()]
+    text = plan.text() if form == "txt" else ";\n".join(parts) + "\n"
     path = GOLDEN / f"{name}.{form}"
     if os.environ.get("CORDON_WRITE_GOLDEN"):
         path.write_text(text)
