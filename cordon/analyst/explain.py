@@ -12,7 +12,7 @@ from rich.table import Table
 from cordon.analyst.compose import Cost
 from cordon.analyst.federation import Federation
 from cordon.analyst.forecast import Expected, Outlook, expected, outlook, rows_in_a_cell
-from cordon.analyst.residents import bundled_residents, uses_residents
+from cordon.analyst.residents import residents_note, uses_residents
 from cordon.contract import Contract
 from cordon.query.plan import Block, Plan
 from cordon.query.statement import Statement
@@ -97,8 +97,7 @@ def _warning(found: Outlook) -> str:
 def _notes(statement: Statement) -> list[str]:
     notes = list(statement.notes)
     if uses_residents(statement):
-        table = bundled_residents()
-        notes.append(f"residents: {table.title}; {table.source}; {table.licence}")
+        notes.append(residents_note())
     return notes
 
 

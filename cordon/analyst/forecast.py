@@ -137,7 +137,7 @@ def _noisy(
     measures = plan.question.measures
     given = {leaf: reference(leaf, measures, contract, rows) for leaf in leaves(expression)}
     value = np.abs(evaluate(expression, given).value) + np.zeros(len(rows))
-    return np.asarray(2 * _half_widths(expression, keys, plan, contract, rows) > value)
+    return np.asarray(2 * _half_widths(expression, keys, plan, contract, rows) >= value)
 
 
 def _readable_from(expression: Expression, keys: tuple[int, ...], plan: Plan, contract: Contract) -> int | None:

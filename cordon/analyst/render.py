@@ -67,10 +67,10 @@ def _print_table(answer: dict[str, Any], out: Console) -> None:
 
 
 def too_noisy(value: dict[str, Any]) -> bool:
-    """Whether an estimate's interval is wider than the estimate itself, or has no end."""
+    """Whether an estimate's interval is at least as wide as the estimate itself, or has no end."""
     if any(value[part] is None for part in ("estimate", "low", "high")):
         return True
-    return bool(value["high"] - value["low"] > abs(value["estimate"]))
+    return bool(value["high"] - value["low"] >= abs(value["estimate"]))
 
 
 def _table_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[str]:
@@ -83,7 +83,8 @@ def _table_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator
         else:
             value = next(values)
             digits = _digits(value)
-            yield f"{_number(value['estimate'], digits)}{' ?' if too_noisy(value) else ''}"
+            estimate = _number(value["estimate"], digits)
+            yield f"{estimate} ?" if estimate and too_noisy(value) else estimate or "?"
             yield _interval(value, digits)
 
 
@@ -144,7 +145,7 @@ def _print_notes(answer: dict[str, Any], out: Console) -> None:
     lines += _cost_lines(answer)
     lines += answer.get("notes", [])
     if any(too_noisy(value) for row in answer["rows"] for value in row["values"]):
-        lines.append("'?' marks estimates that are narrower than their own interval: too noisy to read")
+        lines.append("'?' marks estimates that are not larger than their interval is wide: too noisy to read")
     lines.append(f"checked: {answer['checked']}")
     lines.append(f"query {answer['query'][:16]}")
     for line in lines:
@@ -206,6 +207,6 @@ def _digits(value: dict[str, Any]) -> int:
 
 def _number(value: float | None, digits: int) -> str:
     if value is None:
-        return "?"
+        return ""
     text = f"{value:,.{digits}f}"
     return text.removeprefix("-") if not any(figure in "123456789" for figure in text) else text

@@ -48,6 +48,12 @@ def uses_residents(statement: Statement) -> bool:
     return any(Residents() in leaves(expression) for expression in _expressions(statement))
 
 
+def residents_note() -> str:
+    """What rates are divided by, and where that is from."""
+    table = bundled_residents()
+    return f"residents: {table.title}; {table.source}; {table.licence}"
+
+
 def check_residents(statement: Statement) -> None:
     """Check that the table knows the residents behind every total that a statement divides by them.
 

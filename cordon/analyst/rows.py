@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cordon.analyst.residents import residents_of, uses_residents
+from cordon.analyst.residents import residents_note, residents_of, uses_residents
 from cordon.contract import FORCE, Category, Contract, Number
 from cordon.estimate.rank import rank_probabilities
 from cordon.estimate.tables import Cells, Tables
@@ -47,8 +47,8 @@ class Estimate:
 
     @property
     def too_noisy(self) -> bool:
-        """Whether the interval is wider than the estimate itself."""
-        return not self.high - self.low <= abs(self.value)
+        """Whether the interval is at least as wide as the estimate itself."""
+        return not self.high - self.low < abs(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ def make_rows(
     reader = _Reader(opened, statement, plan, contract, answered)
     candidates = [found for table in range(len(reader.keys)) for found in reader.candidates(table, absent)]
     notes = list(statement.notes)
+    if uses_residents(statement):
+        notes.append(residents_note())
     if reader.tables.consistent:
         notes.append(
             "the tables were made to agree: counts add up and are not below zero, which lifts small ones a little; "

@@ -108,20 +108,25 @@ def evaluate(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
     Returns:
         Where a denominator is zero, infinities or NaN; they raise nothing.
     """
+    # What has no value is seen by whoever shows it; numpy's warnings are for nobody.
+    with np.errstate(all="ignore"):
+        return _derived(expression, given)
+
+
+def _derived(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
     if isinstance(expression, Constant):
         return Derived(float(expression.value), {})
     if isinstance(expression, Part | Quantile | Residents):
         return Derived(given[expression], {expression: 1.0})
     if isinstance(expression, Arithmetic):
-        return _OPERATIONS[expression.sign](evaluate(expression.left, given), evaluate(expression.right, given))
-    inner = evaluate(expression.of, given)
+        return _OPERATIONS[expression.sign](_derived(expression.left, given), _derived(expression.right, given))
+    inner = _derived(expression.of, given)
     return _root(inner) if isinstance(expression, Root) else _bounded(inner, expression)
 
 
 def _root(inner: Derived) -> Derived:
     value = np.sqrt(np.maximum(inner.value, 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(value > 0, 0.5 / value, 0.0)
+    slope = np.where(value > 0, np.divide(0.5, value), 0.0)
     return Derived(value, _scaled(inner.slopes, slope))
 
 
@@ -146,11 +151,9 @@ def _times(left: Derived, right: Derived) -> Derived:
 
 
 def _divided(left: Derived, right: Derived) -> Derived:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        inverse = np.divide(1.0, right.value)
-        value = left.value * inverse
-        slopes = _summed(_scaled(left.slopes, inverse), _scaled(right.slopes, -value * inverse))
-    return Derived(value, slopes)
+    inverse = np.divide(1.0, right.value)
+    value = left.value * inverse
+    return Derived(value, _summed(_scaled(left.slopes, inverse), _scaled(right.slopes, -value * inverse)))
 
 
 _OPERATIONS: dict[str, Callable[[Derived, Derived], Derived]] = {

@@ -147,7 +147,11 @@ def test_explain_tells_the_cost_and_nobody_hears_of_it(live: Live) -> None:
     done = live.cordon("explain", sql, "--epsilon", "1", "--format", "json")
     facts = json.loads(done.out)
     assert (done.code, facts["protected unit"], facts["forces asked"]) == (0, "one stop and search record", len(FORCES))
-    assert "a trusted central curator" in facts["COUNT(*)"]
+    (block,), (column,) = facts["blocks"], facts["columns"]
+    assert (block["measure"], block["cells"], block["share"]) == ("COUNT(*)", facts["cells"], 1)
+    assert column["exact"]
+    assert column["half_width"] == pytest.approx(1.96 * block["sigma"], rel=1e-3)
+    assert "times as wide" in facts["a trusted central curator"]
     assert live.store("SELECT count(*) FROM query") == before
 
 

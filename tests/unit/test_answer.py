@@ -114,10 +114,10 @@ def test_half_widths_are_those_of_the_noise_that_was_added(manifest, roster):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_an_estimate_is_too_noisy_where_its_interval_is_wider_than_itself(sign):
-    """Both signs; exactly as wide is not wider, and what has no end or no value is too noisy."""
-    assert not Estimate(sign * 4.0, -2.0, 2.0, 0.0).too_noisy
-    assert Estimate(sign * 3.9, -2.0, 2.0, 0.0).too_noisy
+def test_an_estimate_is_too_noisy_where_its_interval_is_as_wide_as_itself(sign):
+    """Both signs; as wide as itself is too noisy, and so is what has no end or no value."""
+    assert not Estimate(sign * 4.1, -2.0, 2.0, 0.0).too_noisy
+    assert Estimate(sign * 4.0, -2.0, 2.0, 0.0).too_noisy
     assert Estimate(sign * 1e9, -math.inf, 2.0, 0.0).too_noisy
     assert Estimate(math.nan, -2.0, 2.0, 0.0).too_noisy
 
