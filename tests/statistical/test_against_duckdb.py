@@ -187,7 +187,9 @@ def exact_rows(sql, pool, statement):
     keys = sum(not output.is_measure for output in statement.outputs)
     contract = CONTRACTS[statement.question.dataset]
     rows = pool.database.execute(sql).fetchall()
-    return {tuple(shown(value, at, statement, contract) for at, value in enumerate(row[:keys])): row[keys:] for row in rows}
+    return {
+        tuple(shown(value, at, statement, contract) for at, value in enumerate(row[:keys])): row[keys:] for row in rows
+    }
 
 
 def shown(value, at, statement, contract):
