@@ -16,6 +16,9 @@ FORCES = re.compile(r"^(answered \(#\)|declined, [a-z ]+ \(#\)): .*")
 DECLINED_BY_A_RULE = "declined, policy (#)"
 """A force of the shared federation has a rule of its own; the README's have none that matters."""
 
+TOO_NOISY = "'?' marks"
+"""Fewer forces know fewer persons: small cells are marked there that are not in the README's answers."""
+
 
 def transcript() -> list[tuple[list[str], list[str]]]:
     """(command, expected lines) of the README's marked block."""
@@ -59,6 +62,6 @@ def test_the_readme_shows_what_a_person_sees(
     auditor = str(live.layout.auditor_profile)
     done = run_cordon(*command, CORDON_PROFILE=str(newcomer), CORDON_AUDITOR=auditor)
     lines = done.err.splitlines() if done.code else done.out.splitlines()
-    found = [line for line in shape(lines) if not line.startswith(DECLINED_BY_A_RULE)]
+    found = [line for line in shape(lines) if not line.startswith((DECLINED_BY_A_RULE, TOO_NOISY))]
 
     assert found == shape(expected)
