@@ -4,7 +4,6 @@ import math
 from itertools import chain, combinations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
@@ -138,7 +137,7 @@ def errors(generator, *, rate, cases):
     """Root-mean-square errors of the finest and of all tables: as released, fitted, and made non-negative."""
     truth = generator.poisson(rate, SIZES).astype(float)
     true = {keys: summed(truth, keys, 3) for keys in VARIANCES}
-    squares = {which: {keys: 0.0 for keys in VARIANCES} for which in ("raw", "fitted", "shown")}
+    squares = {which: dict.fromkeys(VARIANCES, 0.0) for which in ("raw", "fitted", "shown")}
     for _ in range(cases):
         raw = {keys: table + 2 * generator.standard_normal(table.shape) for keys, table in true.items()}
         found = {"raw": raw, "fitted": fit(raw, VARIANCES, SIZES), "shown": nonnegative(raw, VARIANCES, SIZES)}
