@@ -108,28 +108,34 @@ def evaluate(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
     Returns:
         Where a denominator is zero, infinities or NaN; they raise nothing.
     """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _evaluated(expression, given)
+
+
+def _evaluated(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
     if isinstance(expression, Constant):
         return Derived(float(expression.value), {})
     if isinstance(expression, Part | Quantile | Residents):
         return Derived(given[expression], {expression: 1.0})
     if isinstance(expression, Arithmetic):
-        return _OPERATIONS[expression.sign](evaluate(expression.left, given), evaluate(expression.right, given))
-    inner = evaluate(expression.of, given)
+        return _OPERATIONS[expression.sign](_evaluated(expression.left, given), _evaluated(expression.right, given))
+    inner = _evaluated(expression.of, given)
     return _root(inner) if isinstance(expression, Root) else _bounded(inner, expression)
 
 
 def _root(inner: Derived) -> Derived:
     value = np.sqrt(np.maximum(inner.value, 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(value > 0, 0.5 / value, 0.0)
+    slope = np.where(value > 0, np.divide(0.5, value), 0.0)
     return Derived(value, _scaled(inner.slopes, slope))
 
 
 def _bounded(inner: Derived, expression: Bounded) -> Derived:
     low = -math.inf if expression.low is None else float(expression.low)
     high = math.inf if expression.high is None else float(expression.high)
+    # Over a count of exactly zero, which tables without negative cells have many of, there is no value to bound.
+    value = np.where(np.isfinite(inner.value), np.clip(inner.value, low, high), math.nan)
     # The slopes are those of what is bounded: at a bound the noise still moves it.
-    return Derived(np.clip(inner.value, low, high), inner.slopes)
+    return Derived(value, inner.slopes)
 
 
 def _plus(left: Derived, right: Derived) -> Derived:
@@ -146,10 +152,9 @@ def _times(left: Derived, right: Derived) -> Derived:
 
 
 def _divided(left: Derived, right: Derived) -> Derived:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        inverse = np.divide(1.0, right.value)
-        value = left.value * inverse
-        slopes = _summed(_scaled(left.slopes, inverse), _scaled(right.slopes, -value * inverse))
+    inverse = np.divide(1.0, right.value)
+    value = left.value * inverse
+    slopes = _summed(_scaled(left.slopes, inverse), _scaled(right.slopes, -value * inverse))
     return Derived(value, slopes)
 
 
