@@ -10,14 +10,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from cordon.analyst.residents import residents_of
+from cordon.analyst.residents import bundled_residents, residents_of
 from cordon.catalogue import bundled_contracts
 from cordon.contract import Category, Contract
 from cordon.estimate import consistent
 from cordon.estimate.histogram import Hierarchy, quantiles
 from cordon.estimate.interval import REACH_95, Ends, Given
 from cordon.query.expression import Part, Quantile, Residents, leaves
-from cordon.query.model import All, Member, MeasureKind, Missing, Range
+from cordon.query.model import All, MeasureKind, Member, Missing, Range
 from cordon.query.plan import make_plan, outline
 from cordon.query.split import ADDITIVE, split
 from cordon.query.sql import parse_sql
@@ -38,6 +38,8 @@ def pooled(folder: Path) -> duckdb.DuckDBPyConnection:
     # DuckDB's own median takes the middle of two values; the contract's numbers have none between them.
     database.execute("CREATE MACRO median(x) AS quantile_disc(x, 0.5)")
     database.execute("CREATE MACRO quantile(x, q) AS quantile_disc(x, q)")
+    residents = sum(sum(bundled_residents().forces[force].values()) for force in FORCES)
+    database.execute(f"CREATE MACRO per_1000(x) AS 1000 * x / {residents}")
     for dataset in ("stop_search", "street_crime"):
         source = f"read_parquet('{HERE}/data/{dataset}.parquet')"
         database.execute(
