@@ -4,6 +4,7 @@ import math
 from itertools import chain, combinations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
@@ -127,6 +128,62 @@ def test_an_array_that_is_too_large_is_left_as_it_is():
     """Above the limit of cells there are no non-negative tables, whatever was released."""
     sizes = [1000, 1000]
     assert nonnegative({(): np.array(3.0)}, {(): 1.0}, sizes) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(designs())
+def test_each_step_is_closer_to_the_truth(design):
+    """In units of the noise and over all released tables, no fit is further off than what was released, and no
+    non-negative one further than the fit: a projection on what holds the truth. In every release, not on average.
+    """
+    sizes, variances, seed = design
+    truth = np.random.default_rng(seed).poisson(1.5, tuple(sizes))
+    true = in_units({keys: summed(truth, keys, len(sizes)) for keys in variances}, variances)
+    raw = released(sizes, variances, seed)
+    steps = (raw, fit(raw, variances, sizes), nonnegative(raw, variances, sizes))
+    off = [float(np.linalg.norm(in_units(tables, variances) - true)) for tables in steps]
+    assert off[1] <= off[0] * (1 + 1e-9)
+    assert off[2] <= off[1] * 1.001 + 1e-3
+
+
+def bias(near, share, *, cases=60):
+    """Of counts made non-negative: the mean error of cells near zero, of large ones and of the total.
+
+    In deviations of the fit, with its standard error for each. 100 cells and their total, with noise of one.
+
+    Args:
+        near: truth of the cells near zero, in deviations; others are at 50.
+        share: how many are near zero.
+    """
+    generator = np.random.default_rng(6)
+    variances = {(0,): 1.0, (): 1.0}
+    truth = np.where(np.arange(100) < 100 * share, near, 50.0)
+    errors = []
+    for _ in range(cases):
+        raw = {(0,): truth + generator.standard_normal(100), (): truth.sum() + generator.standard_normal()}
+        found = nonnegative({keys: np.array(table) for keys, table in raw.items()}, variances, [100])
+        off = found[0,] - truth
+        errors.append((off[truth == near].mean(), off[truth == 50].mean(), found[()] - truth.sum()))
+    deviations = fitted_variances(variances, [100])
+    errors = np.array(errors) / np.sqrt([deviations[0,], deviations[0,], deviations[()]])
+    return errors.mean(axis=0), errors.std(axis=0) / math.sqrt(cases)
+
+
+@pytest.mark.parametrize(
+    ("near", "share", "stated"),
+    [
+        (0, 0.1, (0.37, -0.04, 0.04)),
+        (0, 0.5, (0.28, -0.28, 0.28)),
+        (0, 0.9, (0.10, -0.87, 0.87)),
+        (1, 0.1, (0.08, -0.01, 0.01)),
+        (1, 0.9, (0.01, -0.09, 0.09)),
+        (3, 0.5, (0.00, 0.00, 0.00)),
+    ],
+)
+def test_the_bias_of_counts_made_non_negative_is_as_stated(near, share, stated):
+    """The table of docs/privacy.md §6, to 5 standard errors and its rounding, with a fixed seed."""
+    found, errors = bias(near, share)
+    assert (np.abs(found - stated) < 5 * errors + 0.01).all()
 
 
 SIZES = [6, 8, 5]
