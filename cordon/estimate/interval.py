@@ -191,8 +191,9 @@ class _Ball:
 
 
 def _unit(direction: Array) -> Array:
-    largest = np.abs(direction).max(axis=0)
-    scaled = direction / np.where(largest > 0, largest, 1.0)
+    # By the longest part first: a slope beside a pole has no square.
+    longest = np.abs(direction).max(axis=0)
+    scaled = direction / np.where(longest > 0, longest, 1.0)
     length = np.sqrt((scaled**2).sum(axis=0))
     return np.asarray(scaled / np.where(length > 0, length, 1.0))
 

@@ -108,18 +108,19 @@ def evaluate(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
     Returns:
         Where a denominator is zero, infinities or NaN; they raise nothing.
     """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return _evaluated(expression, given)
+    # What has no value is seen by whoever shows it; numpy's warnings are for nobody.
+    with np.errstate(all="ignore"):
+        return _derived(expression, given)
 
 
-def _evaluated(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
+def _derived(expression: Expression, given: Mapping[Leaf, Values]) -> Derived:
     if isinstance(expression, Constant):
         return Derived(float(expression.value), {})
     if isinstance(expression, Part | Quantile | Residents):
         return Derived(given[expression], {expression: 1.0})
     if isinstance(expression, Arithmetic):
-        return _OPERATIONS[expression.sign](_evaluated(expression.left, given), _evaluated(expression.right, given))
-    inner = _evaluated(expression.of, given)
+        return _OPERATIONS[expression.sign](_derived(expression.left, given), _derived(expression.right, given))
+    inner = _derived(expression.of, given)
     return _root(inner) if isinstance(expression, Root) else _bounded(inner, expression)
 
 
@@ -154,8 +155,7 @@ def _times(left: Derived, right: Derived) -> Derived:
 def _divided(left: Derived, right: Derived) -> Derived:
     inverse = np.divide(1.0, right.value)
     value = left.value * inverse
-    slopes = _summed(_scaled(left.slopes, inverse), _scaled(right.slopes, -value * inverse))
-    return Derived(value, slopes)
+    return Derived(value, _summed(_scaled(left.slopes, inverse), _scaled(right.slopes, -value * inverse)))
 
 
 _OPERATIONS: dict[str, Callable[[Derived, Derived], Derived]] = {
