@@ -129,7 +129,7 @@ def quantile_values(hierarchy: Hierarchy, fitted: Array, q: float) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         within = np.clip(np.where(upper > lower, (wanted - lower) / (upper - lower), 0.5), 0.0, 1.0)
     # A bin of one resolution is one value; in a wider one the rows are taken to be spread evenly.
-    value = hierarchy.low + (at + within) * hierarchy.widths[0] - within
+    value = hierarchy.low + at * hierarchy.widths[0] + within * (hierarchy.widths[0] - 1)
     return np.where(total > 0, np.minimum(value, hierarchy.high), math.nan)
 
 

@@ -39,6 +39,9 @@ _STEPS = 40
 _SETTLED = 1e-7
 """Moves along the sphere, and the length of the last one; most ends settle after a few."""
 
+_STEPS_WITHIN = 12
+"""Moves from the estimate to where an expression is least or most inside the ball, which few are."""
+
 
 class Ends(NamedTuple):
     """The ends of each row's interval; infinite where the noise allows any value."""
@@ -71,7 +74,7 @@ def interval(expression: Expression, given: Given) -> Ends:
         return Ends(np.sqrt(np.maximum(inner.low, 0.0)), np.sqrt(np.maximum(inner.high, 0.0)))
     if any(isinstance(leaf, Quantile) for leaf in leaves(expression)):
         return _over_box(expression, given)
-    return _around(expression, given) if is_linear(expression) else _on_sphere(expression, given)
+    return _around(expression, given) if is_linear(expression) else _in_ball(expression, given)
 
 
 def _clipped(ends: Ends, to: Bounded) -> Ends:
@@ -103,45 +106,88 @@ def _around(expression: Expression, given: Given) -> Ends:
         (np.square(slope * given.deviations[leaf]) for leaf, slope in found.slopes.items() if isinstance(leaf, Part)),
         np.array(0.0),
     )
-    return Ends(found.value - REACH_95 * np.sqrt(variance), found.value + REACH_95 * np.sqrt(variance))
+    with np.errstate(invalid="ignore"):
+        return Ends(found.value - REACH_95 * np.sqrt(variance), found.value + REACH_95 * np.sqrt(variance))
 
 
-def _on_sphere(expression: Expression, given: Given) -> Ends:
-    parts = [leaf for leaf in leaves(expression) if isinstance(leaf, Part)]
-    rows = np.broadcast_shapes(*(given.values[leaf].shape for leaf in parts))
-    low, high = np.full(rows, math.inf), np.full(rows, -math.inf)
-    for start in _starts(expression, parts, given, rows):
-        for sign in (-1.0, 1.0):
-            direction = start
-            for _ in range(_STEPS):
-                value, slope = _at(expression, parts, given, direction)
-                low, high = np.fmin(low, value), np.fmax(high, value)
-                before, direction = direction, _unit(sign * slope)
-                if np.abs(direction - before).max() < _SETTLED:
-                    break
-    open_ended = _may_divide_by_zero(expression, given)
-    return Ends(np.where(open_ended, -math.inf, low), np.where(open_ended, math.inf, high))
+def _in_ball(expression: Expression, given: Given) -> Ends:
+    """Of any expression over parts, each row by itself; NaN where a value is unknown."""
+    reads = leaves(expression)
+    rows = np.broadcast_shapes(*(np.shape(given.values[leaf]) for leaf in reads))
+    values = {leaf: np.broadcast_to(given.values[leaf], rows).reshape(-1) for leaf in reads}
+    spread = {leaf: np.broadcast_to(of, rows).reshape(-1) for leaf, of in given.deviations.items() if leaf in reads}
+    endless = np.broadcast_to(_may_divide_by_zero(expression, given), rows).reshape(-1)
+    sought = np.flatnonzero(~endless & np.all([np.isfinite(value) for value in values.values()], axis=0))
+    low, high = np.where(endless, -math.inf, math.nan), np.where(endless, math.inf, math.nan)
+    ball = _Ball(expression, _taken(values, sought), _taken(spread, sought))
+    low[sought], high[sought] = -ball.most(-1.0), ball.most(1.0)
+    return Ends(low.reshape(rows), high.reshape(rows))
 
 
-def _starts(expression: Expression, parts: list[Part], given: Given, rows: tuple[int, ...]) -> list[Array]:
-    """Directions to begin from: the gradient at the estimate, and along each part alone."""
-    centre = np.zeros((len(parts), *rows))
-    starts = [_unit(_at(expression, parts, given, centre)[1])]
-    for at in range(len(parts)):
-        along = centre.copy()
-        along[at] = 1.0
-        starts += [along, -along]
-    return starts
+def _taken(of: Mapping[Leaf, Array], rows: npt.NDArray[np.intp]) -> dict[Leaf, Array]:
+    return {leaf: value[rows] for leaf, value in of.items()}
 
 
-def _at(expression: Expression, parts: list[Part], given: Given, direction: Array) -> tuple[Array, Array]:
-    """Value, and slope by each part in units of its deviation, where the noise is 1.96 in a direction (0: none)."""
-    moved = dict(given.values)
-    for at, leaf in enumerate(parts):
-        moved[leaf] = given.values[leaf] + REACH_95 * given.deviations[leaf] * direction[at]
-    found = evaluate(expression, moved)
-    slopes = [found.slopes[leaf] * given.deviations[leaf] + np.zeros(direction.shape[1:]) for leaf in parts]
-    return np.asarray(found.value + np.zeros(direction.shape[1:])), np.nan_to_num(np.stack(slopes))
+@dataclass(frozen=True)
+class _Ball:
+    """An expression over all noise that is at most 1.96 long. Points are shaped (parts, rows), of length 1 or less."""
+
+    expression: Expression
+    values: Mapping[Leaf, Array]
+    deviations: Mapping[Leaf, Array]
+
+    def most(self, sign: float) -> Array:
+        """The most, in every row, of `sign` times the expression."""
+        parts = list(self.deviations)
+        centre = np.zeros((len(parts), *self.deviations[parts[0]].shape))
+        along = np.eye(len(parts))[:, :, None] + centre
+        best = self._within(centre, sign)
+        for start in (_unit(sign * self.at(centre)[1]), *along, *-along):
+            best = np.fmax(best, self._on_sphere(start, sign))
+        return best
+
+    def at(self, point: Array) -> tuple[Array, Array]:
+        """Value, and slope by each part in units of its deviation times 1.96."""
+        moved = dict(self.values)
+        for leaf, step in zip(self.deviations, point, strict=True):
+            moved[leaf] = self.values[leaf] + REACH_95 * self.deviations[leaf] * step
+        found = evaluate(self.expression, moved)
+        slopes = [found.slopes[leaf] * self.deviations[leaf] + 0 * point[0] for leaf in self.deviations]
+        return np.asarray(found.value + 0 * point[0]), REACH_95 * np.nan_to_num(np.stack(slopes), posinf=0, neginf=0)
+
+    def _on_sphere(self, point: Array, sign: float) -> Array:
+        """The most on the way when moving along the sphere, each time to where the gradient points."""
+        best = np.full(point.shape[1:], -math.inf)
+        moving, ball = np.arange(len(best)), self
+        for _ in range(_STEPS):
+            value, slope = ball.at(point)
+            best[moving] = np.fmax(best[moving], sign * value)
+            turned = _unit(sign * slope)
+            going = np.flatnonzero(np.abs(turned - point).max(axis=0) >= _SETTLED)
+            if not going.size:
+                break
+            ball = _Ball(self.expression, _taken(ball.values, going), _taken(ball.deviations, going))
+            moving, point = moving[going], turned[:, going]
+        return best
+
+    def _within(self, point: Array, sign: float) -> Array:
+        """The most on the way from the estimate, not past the top: a square is least inside the ball.
+
+        Source: Frank and Wolfe (1956), with the step to the top of a parabola.
+        """
+        value, slope = self.at(point)
+        for _ in range(_STEPS_WITHIN):
+            ahead = _unit(sign * slope) - point
+            rise = (slope * ahead).sum(axis=0)
+            bend = self.at(point + ahead)[0] - value - rise
+            with np.errstate(divide="ignore", invalid="ignore"):
+                top = np.where(sign * bend < 0, np.clip(-rise / (2 * bend), 0.0, 1.0), 1.0)
+            there = point + top * ahead
+            reached, turned = self.at(there)
+            better = sign * reached > sign * value
+            point, slope = np.where(better, there, point), np.where(better, turned, slope)
+            value = np.where(better, reached, value)
+        return sign * value
 
 
 def _unit(direction: Array) -> Array:
@@ -186,10 +232,12 @@ def _over_box(expression: Expression, given: Given) -> Ends:
 
 
 def _product(left: Ends, right: Ends) -> Ends:
-    with np.errstate(invalid="ignore"):
-        corners = np.stack(np.broadcast_arrays(*(a * b for a in left for b in right)))
     # Zero times what has no end is zero here: the zero is exact.
-    corners = np.where(np.isnan(corners), 0.0, corners)
+    with np.errstate(invalid="ignore"):
+        products = (
+            np.where((a == 0) | (b == 0), np.where(np.isnan(a + b), math.nan, 0.0), a * b) for a in left for b in right
+        )
+        corners = np.stack(np.broadcast_arrays(*products))
     return Ends(corners.min(axis=0), corners.max(axis=0))
 
 

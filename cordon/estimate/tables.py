@@ -98,6 +98,8 @@ class Tables:
         value = _finite(evaluate(expression, shown).value, rows)
         if self.consistent and self._is_never_negative(expression):
             low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
+        if self.consistent:
+            # What is shown may lie outside the interval of what it was made from.
             low, high = np.fmin(low, value), np.fmax(high, value)
         return Cells(
             value,
@@ -191,7 +193,8 @@ class Tables:
     def _marginal(self, measure: int) -> _Marginals:
         raw, released = {}, {}
         for block in self._blocks(measure):
-            raw[block.keys] = self._released(block).reshape(self._sizes(block.keys))
+            table = self._released(block).reshape(self._sizes(block.keys))
+            raw[block.keys] = self._placed(self._present(table, block.keys), block.keys)
             released[block.keys] = block.sigma(self._roster, self._plan.colluders)
         if not self._agrees(measure):
             return _Marginals(raw, released, released, raw, raw)
@@ -215,8 +218,12 @@ class Tables:
         blocks = [block for block in self._blocks(at) if block.keys == keys]
         variances = tuple(block.sigma(self._roster, self._plan.colluders) ** 2 for block in blocks)
         hierarchy = Hierarchy(column.low, column.high, measure.widths, variances)
-        rows = len(self._plan.rows_of(keys))
-        return hierarchy, hierarchy.fit([self._released(block).reshape(rows, -1) for block in blocks])
+        sizes = self._sizes(keys)
+        fitted = hierarchy.fit([self._released(block).reshape(math.prod(sizes), -1) for block in blocks])
+        # Bins are no axis of the plan: they stand first while rows are taken out and put back.
+        table = np.moveaxis(fitted.reshape(*sizes, -1), -1, 0)
+        placed = self._placed(self._present(table, keys), keys)
+        return hierarchy, placed.reshape(len(placed), -1).T
 
     def _blocks(self, measure: int) -> Iterator[Block]:
         wanted = self._plan.question.measures[measure]
@@ -250,12 +257,13 @@ class Tables:
 
     def _fitted(self, tables: Mapping[Keys, Array], deviations: Mapping[Keys, float]) -> dict[Keys, Array]:
         present = {keys: self._present(table, keys) for keys, table in tables.items()}
-        return self._placed(consistent.fit(present, _squared(deviations), self._present_sizes), tables)
+        fitted = consistent.fit(present, _squared(deviations), self._present_sizes)
+        return {keys: self._placed(table, keys) for keys, table in fitted.items()}
 
     def _nonnegative(self, tables: Mapping[Keys, Array], deviations: Mapping[Keys, float]) -> dict[Keys, Array] | None:
         present = {keys: self._present(table, keys) for keys, table in tables.items()}
         found = consistent.nonnegative(present, _squared(deviations), self._present_sizes)
-        return None if found is None else self._placed(found, tables)
+        return None if found is None else {keys: self._placed(table, keys) for keys, table in found.items()}
 
     @property
     def _present_sizes(self) -> list[int]:
@@ -270,14 +278,13 @@ class Tables:
             table = np.take(table, self._answered[at], axis=place - len(keys))
         return table
 
-    def _placed(self, tables: Mapping[Keys, Array], like: Mapping[Keys, Array]) -> dict[Keys, Array]:
-        found = {}
-        for keys, table in tables.items():
-            whole = np.full(like[keys].shape, math.nan)
-            where: tuple[Any, ...] = (..., *np.ix_(*(self._answered[at] for at in keys)))
-            whole[where] = table
-            found[keys] = whole
-        return found
+    def _placed(self, table: Array, keys: Keys) -> Array:
+        """A table with NaN in the rows of forces that did not answer."""
+        leading = table.shape[: table.ndim - len(keys)]
+        whole = np.full((*leading, *self._sizes(keys)), math.nan)
+        where: tuple[Any, ...] = (..., *np.ix_(*(self._answered[at] for at in keys)))
+        whole[where] = table
+        return whole
 
 
 def expected_deviations(

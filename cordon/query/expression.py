@@ -133,8 +133,10 @@ def _root(inner: Derived) -> Derived:
 def _bounded(inner: Derived, expression: Bounded) -> Derived:
     low = -math.inf if expression.low is None else float(expression.low)
     high = math.inf if expression.high is None else float(expression.high)
+    # Over a count of exactly zero, which tables without negative cells have many of, there is no value to bound.
+    value = np.where(np.isfinite(inner.value), np.clip(inner.value, low, high), math.nan)
     # The slopes are those of what is bounded: at a bound the noise still moves it.
-    return Derived(np.clip(inner.value, low, high), inner.slopes)
+    return Derived(value, inner.slopes)
 
 
 def _plus(left: Derived, right: Derived) -> Derived:
