@@ -49,7 +49,7 @@ def simulated(asked):
 
 def generator(asked):
     """Of noise that is another in each case, and the same in each run of it."""
-    return np.random.default_rng(list(asked.plan.digest))
+    return np.random.default_rng(list(asked.statement.sql.encode()))
 
 
 def from_draws(asked, column, keys, row, drawn):
