@@ -3,7 +3,8 @@
 An interval is the set of values that the expression takes while the noise vector, each part in units of its own
 deviation, is at most 1.96 long: exactly those that the likelihood-ratio test with one degree of freedom does not
 reject. For a linear expression that is the estimate and 1.96 deviations on either side, for a ratio Fieller's
-interval (1954). Ends are found by moving along the sphere with the gradient. docs/privacy.md §6, docs/adr/0026.
+interval (1954). Ends are found by moving along the sphere with the gradient, and from the estimate towards it.
+docs/privacy.md §6, docs/adr/0026.
 """
 
 from __future__ import annotations
