@@ -62,6 +62,22 @@ def fitted_variances(variances: Mapping[Keys, float], sizes: Sequence[int]) -> d
     return found
 
 
+def counts(
+    tables: Mapping[Keys, Array], variances: Mapping[Keys, float], sizes: Sequence[int]
+) -> dict[Keys, Array] | None:
+    """Tables that agree, are not below zero, and are nearest to the least-squares ones, each table counting alike.
+
+    By the noise alone a total would weigh no more than one cell, and be lifted by what every empty cell is lifted
+    by; here the mean square over each table's cells counts, so that totals stay where least squares put them.
+
+    Returns:
+        None where the array by all keys would be too large.
+    """
+    fitted = fitted_variances(variances, sizes)
+    alike = {keys: variance * math.prod(sizes[at] for at in keys) for keys, variance in fitted.items()}
+    return nonnegative(fit(tables, variances, sizes), alike, sizes)
+
+
 def nonnegative(
     tables: Mapping[Keys, Array], variances: Mapping[Keys, float], sizes: Sequence[int]
 ) -> dict[Keys, Array] | None:

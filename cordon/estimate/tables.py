@@ -262,7 +262,7 @@ class Tables:
 
     def _nonnegative(self, tables: Mapping[Keys, Array], deviations: Mapping[Keys, float]) -> dict[Keys, Array] | None:
         present = {keys: self._present(table, keys) for keys, table in tables.items()}
-        found = consistent.nonnegative(present, _squared(deviations), self._present_sizes)
+        found = consistent.counts(present, _squared(deviations), self._present_sizes)
         return None if found is None else {keys: self._placed(table, keys) for keys, table in found.items()}
 
     @property

@@ -38,9 +38,9 @@ def shape(lines: list[str]) -> list[str]:
     shaped = []
     for line in lines:
         bare = re.sub(r"^query [0-9a-f]+$", "query #", line.rstrip())
-        bare = re.sub(r"[\d.,]*\d( \?)?", "#", bare)
+        bare = re.sub(r"[\d.,]*\d", "#", bare.replace(" ?", ""))
         bare = FORCES.sub(r"\1", re.sub(r"\s+", " ", re.sub(r"\^+", "^", bare)))
-        shaped.append(bare.replace(" ?", "").replace("under # %", "# %"))
+        shaped.append(bare.replace("under # %", "# %"))
     return shaped
 
 

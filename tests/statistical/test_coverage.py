@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import binom, binomtest
 from statistical.releases import FORCES, ask, fitted_bins, given_for, pooled
 
-from cordon.estimate.consistent import fit, nonnegative
+from cordon.estimate.consistent import counts, fit
 from cordon.estimate.interval import REACH_95, interval
 from cordon.estimate.tables import Tables
 from cordon.query.expression import Arithmetic, Quantile, evaluate
@@ -280,7 +280,7 @@ def test_tables_that_agree_are_closer_to_the_truth_over_the_bundled_records(data
     drawn = asked.drawn(12, generator(asked))
     raw = {block.keys: table for block, table in zip(blocks, drawn, strict=True)}
     fitted = fit(raw, variances, sizes)
-    shown = [nonnegative({keys: table[at] for keys, table in raw.items()}, variances, sizes) for at in range(12)]
+    shown = [counts({keys: table[at] for keys, table in raw.items()}, variances, sizes) for at in range(12)]
     finest = exact[0, 1]
     assert (finest < 20).mean() > 0.5
     off = {keys: [np.sqrt(np.mean((tables[keys] - exact[keys]) ** 2)) for tables in (raw, fitted)] for keys in exact}
