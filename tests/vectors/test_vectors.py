@@ -4,6 +4,7 @@ import base64
 import hashlib
 import importlib.util
 import json
+import re
 from fractions import Fraction
 from math import isqrt
 from pathlib import Path
@@ -193,6 +194,64 @@ def test_plan_digests_are_over_the_plans_text():
         shares = "".join(f"share {share}/65536\n" for share in content["shares_in_2^-16"][roster])
         text = f"{content['text']}roster {roster}\n{shares}"
         assert digest == tagged("cordon/v1/completed-plan", text.encode())
+
+
+def test_a_question_of_several_tables_is_plain_protobuf():
+    """Filters, centres, offsets, widths, bins and groupings by their field numbers, written by hand."""
+    content = vectors("tables")
+    known = field(2, field(1, b"age"))
+    victims = field(1, field(1, b"role") + field(2, b"victim"))
+    measures = [
+        field(1, 1) + field(3, known),
+        field(1, 3) + field(2, b"age") + field(4, zigzag(55)),
+        field(1, 4) + field(2, b"age") + field(4, zigzag(55)) + field(5, 1512),
+        field(1, 5) + field(2, b"age") + field(3, victims) + field(6, varint(1) + varint(12)),
+        field(1, 2),
+    ]
+    keys = [
+        field(1, b"loss_gbp") + field(2, 6) + field(3, 2500),
+        field(1, b"recorded") + field(2, 4),
+    ]
+    groupings = [field(1, varint(0) + varint(1)), field(1, varint(0)), b""]
+    payload = field(1, b"nominals") + field(2, 1)
+    for number, items in ((3, measures), (5, keys), (6, [b"essex", b"kent", b"surrey"]), (7, groupings)):
+        payload += b"".join(field(number, item) for item in items)
+
+    assert payload.hex() == content["question_bytes"]
+    assert content["question_digest"] == tagged("cordon/v1/question", payload)
+
+
+def zigzag(number):
+    """A signed integer as protobuf's sint64."""
+    return 2 * number if number >= 0 else -2 * number - 1
+
+
+def test_a_plan_of_several_tables_by_other_code():
+    """Cells, starts and sensitivities of each block, from k = 3, ages 0 to 110, three bins of 2,500 and four quarters."""
+    content = vectors("tables")
+    assert content["digest"] == tagged("cordon/v1/base-plan", content["text"].encode())
+    groups = {"0,1": 12, "0": 3, "-": 1}
+    kinds = [
+        ("count", "-", 9, [1], ""),
+        ("sum", "age", (3 * 55) ** 2, [1], " centre 55 offset 0"),
+        ("squares", "age", (3 * (55**2 - 1512)) ** 2, [1], " centre 55 offset 1512"),
+        ("histogram", "age", 9, [111, 10], ""),
+        ("count_unit", "-", None, [1], ""),
+    ]
+    expected, start = [], 0
+    for kind, column, d_squared, bins, end in kinds:
+        for keys, rows in groups.items():
+            for width, count in zip((1, 12), bins, strict=False):
+                square = min(3, rows) if d_squared is None else d_squared
+                in_bins = f" width {width}" if kind == "histogram" else ""
+                expected.append((kind, column, start, rows * count, square, f" keys {keys}{in_bins}{end}"))
+                start += rows * count
+    lines = [line for line in content["text"].splitlines() if line.startswith("block ")]
+    assert len(lines) == len(expected)
+    for line, (kind, column, first, cells, square, end) in zip(lines, expected, strict=True):
+        assert line.startswith(f"block {kind} {column} start {first} cells {cells} sensitivity^2 {square}/1 bound ")
+        assert line.endswith(end)
+        assert re.search(r" scale \d+" + re.escape(end) + "$", line)
 
 
 def test_shares_are_the_smallest_that_hold():

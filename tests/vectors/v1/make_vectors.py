@@ -28,6 +28,7 @@ from cordon.envelope import QUERY, KeySigner, commitment, pre_authentication_enc
 from cordon.query.model import (
     All,
     Grain,
+    Grouping,
     Key,
     Measure,
     MeasureKind,
@@ -40,7 +41,7 @@ from cordon.query.model import (
     Some,
     Terms,
 )  # fmt: skip
-from cordon.query.plan import SMALL, WIDE, blinded, make_plan, split_evenly
+from cordon.query.plan import SMALL, WIDE, blinded, make_plan, outline, split_evenly
 from cordon.register import merkle
 from cordon.register.checkpoint import write_checkpoint
 from cordon.register.leaf import (
@@ -244,6 +245,35 @@ def plans() -> dict[str, Any]:
         "blinded": blinded(fixed("nonce"), PLAN.digest).hex(),
         "completed": {str(roster): PLAN.completed_digest(roster).hex() for roster in rosters},
         "shares_in_2^-16": {str(r): [int(b.share(r, PLAN.colluders) * 2**16) for b in PLAN.blocks] for r in rosters},
+    }
+
+
+def whole_question() -> Question:
+    """Every kind of measure with and without a filter, a bin and a quarter as keys, three tables."""
+    known = Range("age", None, None)
+    measures = (
+        Measure(MeasureKind.COUNT, where=known),
+        Measure(MeasureKind.SUM, "age", centre=55),
+        Measure(MeasureKind.SQUARES, "age", centre=55, offset=1512),
+        Measure(MeasureKind.HISTOGRAM, "age", where=Member("role", ("victim",)), widths=(1, 12)),
+        Measure(MeasureKind.COUNT_UNIT),
+    )
+    keys = (Key("loss_gbp", Grain.BIN, 2500), Key("recorded", Grain.QUARTER))
+    tables = (Grouping((0, 1)), Grouping((0,)), Grouping(()))
+    return Question("nominals", 1, measures, None, keys, FORCES, tables)
+
+
+def tables() -> dict[str, Any]:
+    """The encoding, the digest and the base plan of a question of several tables."""
+    asked = whole_question()
+    parts = len(outline(asked, contract(), most_cells=10_000).parts)
+    plan = make_plan(asked, split_evenly(RHO, parts), contract(), colluders=1, most_cells=10_000)
+    return {
+        "question": plain(asked),
+        "question_bytes": codec.encode(asked).hex(),
+        "question_digest": question_digest(asked).hex(),
+        "text": plan.text(),
+        "digest": plan.digest.hex(),
     }
 
 
@@ -488,6 +518,7 @@ FILES = {
     "envelopes": envelopes, "leaves": leaves, "ledger": ledger, "questions": questions, "plans": plans,
     "shares": shares, "transcripts": transcripts, "masks": mask_vectors, "check_cells": check_cell_vectors,
     "seeds": seeds, "ciphertexts": ciphertexts, "notes": notes, "bad": bad, "register": register,
+    "tables": tables,
 }  # fmt: skip
 
 
