@@ -140,7 +140,11 @@ def test_files_that_cannot_be_written_are_named(tmp_path):
         write_private_key(tmp_path / "nowhere" / "key.pem", KEYS["ed25519"])
 
 
-@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\n", b"text", pem(KEYS["p256"])])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"-----BEGIN CERTIFICATE-----\n", b"text", pem(KEYS["p256"])],
+    ids=["empty", "cut", "text", "a private key"],
+)
 def test_what_is_no_certificate_is_named(tmp_path, content):
     """Empty, cut, text and a key."""
     path = tmp_path / "certificate.pem"
