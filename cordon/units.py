@@ -102,6 +102,17 @@ def exact_number(text: str) -> Fraction:
         raise ValueError(f"{text!r} divides by zero") from None
 
 
+def exact_text(value: Fraction) -> str:
+    """A number in digits: a whole one or a decimal without loss, else a quotient."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    places = next((n for n in range(1, 31) if 10**n % value.denominator == 0), None)
+    if places is None:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+
+
 def _positive(value: Fraction) -> Fraction:
     if value <= 0:
         raise ValueError(f"must be positive, got {value}")

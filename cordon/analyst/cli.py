@@ -40,6 +40,9 @@ from cordon.units import Rho, exact_number
 
 MOST_WAIT_DAYS = 60
 
+LEAST_NUMBER = Fraction(1, 10**15)
+"""Magnitude of the smallest number that an option takes; the largest is its inverse."""
+
 
 def _app(help_text: str) -> typer.Typer:
     return typer.Typer(help=help_text, pretty_exceptions_enable=False, add_completion=False)
@@ -269,9 +272,12 @@ def _already(known: Release) -> str:
 
 def _number(option: str, text: str) -> Fraction:
     try:
-        return exact_number(text)
+        number = exact_number(text)
     except ValueError:
         raise QuestionRefused(f"{option} takes a number above zero, got {text!r}") from None
+    if not LEAST_NUMBER <= abs(number) <= 1 / LEAST_NUMBER and number:
+        raise QuestionRefused(f"{option}: {text} is beyond what can be meant")
+    return number
 
 
 def _described(contract: Contract, federation: Federation) -> dict[str, object]:

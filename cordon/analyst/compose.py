@@ -14,6 +14,7 @@ from cordon.contract import Contract
 from cordon.envelope import QUERY, Envelope, Signer, commitment
 from cordon.errors import QuestionRefused
 from cordon.manifest import Manifest
+from cordon.query.expression import measures_of
 from cordon.query.model import Query, Question, SealedSeed, Terms
 from cordon.query.plan import Plan, make_plan, outline
 from cordon.query.split import split
@@ -71,7 +72,7 @@ def plan_statement(
             hint=f"for example --weights {','.join('1' for _ in expressions)}",
         )
     wanted = list(weights) or [1.0] * len(expressions)
-    compared = compared_in(statement.having)
+    compared = [expression for expression in compared_in(statement.having) if measures_of(expression)]
     # What HAVING compares counts as much as a column of mean weight.
     wanted += [sum(wanted) / len(wanted)] * len(compared)
     shares = split(rho, outlined, [*expressions, *compared], wanted, contract)
@@ -128,6 +129,11 @@ def cost_of_half_width(
         raise QuestionRefused(f"the half-width must be above zero, got {float(half_width):g}")
     least, most = MARGIN.nano + parts, manifest.most_rho.nano
     best = widest(Rho(most))
+    if not math.isfinite(best):
+        raise QuestionRefused(
+            "how wide the intervals of a column would be cannot be foreseen: its denominator may be zero",
+            hint="ask with --epsilon",
+        )
     if best > half_width:
         raise QuestionRefused(
             f"the federation's limit buys a half-width of {best:.4g} at best",

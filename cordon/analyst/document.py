@@ -10,9 +10,9 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from cordon.envelope import Envelope
 from cordon.errors import Malformed
@@ -20,6 +20,9 @@ from cordon.units import Digest
 from cordon.wire import codec
 
 DOCUMENT_VERSION = 1
+
+MOST_FIGURE = 1e30
+"""Magnitude that no figure of an answer reaches."""
 
 ANSWER_VERSIONS = (2, 3)
 """Versions of `Answer.as_dict` that can be published and read."""
@@ -51,11 +54,20 @@ class _Column(_Strict):
     measure: bool
 
 
+Figure = Annotated[FiniteFloat, Field(gt=-MOST_FIGURE, lt=MOST_FIGURE)]
+
+
 class _Value(_Strict):
-    estimate: FiniteFloat | None
-    low: FiniteFloat | None
-    high: FiniteFloat | None
-    raw: FiniteFloat | None = None
+    estimate: Figure | None
+    low: Figure | None
+    high: Figure | None
+    raw: Figure | None = None
+
+    @model_validator(mode="after")
+    def _ends_are_in_order(self) -> Self:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("an interval ends before it begins")
+        return self
 
 
 class _Row(_Strict):

@@ -46,7 +46,7 @@ def facts_of(
     honest = max(1, roster - manifest.colluders)
     facts["a trusted central curator"] = f"would have intervals {math.sqrt(honest / roster):.3g} times as wide"
     facts["blocks"] = [_block(block, plan) for block in plan.blocks]
-    facts["columns"] = [asdict(found) for found in expected(statement, plan, contract, rows=each)]
+    facts["columns"] = [_column(found) for found in expected(statement, plan, contract, rows=each)]
     facts["rows in a cell"] = round(each)
     facts["warnings"] = _warnings(statement, plan, contract, rows)
     facts["notes"] = _notes(statement)
@@ -78,6 +78,11 @@ def _block(block: Block, plan: Plan) -> dict[str, Any]:
         "sigma": block.sigma(roster, plan.colluders),
         "share": block.rho.nano / total,
     }
+
+
+def _column(found: Expected) -> dict[str, Any]:
+    # JSON has no infinity: null stands for what cannot be foreseen.
+    return asdict(found) | {"half_width": found.half_width if math.isfinite(found.half_width) else None}
 
 
 def _warnings(statement: Statement, plan: Plan, contract: Contract, rows: float | None) -> list[str]:
@@ -115,8 +120,9 @@ def _print_blocks(blocks: list[dict[str, Any]], out: Console) -> None:
 def _print_columns(columns: list[dict[str, Any]], rows: int, out: Console) -> None:
     table = Table("column", "by", "95 % half-width", "readable from", box=None, pad_edge=False)
     for column in columns:
-        found = Expected(**column)
-        readable = "never" if found.readable_from is None else f"{found.readable_from:,} rows in a cell"
-        where = "" if found.exact else f" at {rows:,} rows in a cell"
-        table.add_row(found.column, ", ".join(found.keys), f"±{found.half_width:.4g}{where}", readable)
+        readable, half_width = column["readable_from"], column["half_width"]
+        from_rows = "never" if readable is None else f"{readable:,} rows in a cell"
+        where = "" if column["exact"] else f" at {rows:,} rows in a cell"
+        width = "cannot be foreseen" if half_width is None else f"±{half_width:.4g}{where}"
+        table.add_row(column["column"], ", ".join(column["keys"]), width, from_rows)
     out.print(table, highlight=False, markup=False)

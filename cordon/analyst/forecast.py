@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cordon.analyst.residents import residents_of
 from cordon.contract import FORCE, Contract
 from cordon.estimate.interval import REACH_95
 from cordon.estimate.tables import expected_deviations
-from cordon.query.expression import Expression, evaluate, leaves
+from cordon.query.expression import Expression, Leaf, Residents, evaluate, leaves
 from cordon.query.model import Grain
 from cordon.query.plan import Plan
 from cordon.query.split import reference
@@ -38,7 +40,8 @@ class Expected:
     """What the table is grouped by."""
     cells: int
     half_width: float
-    """Of the 95 % interval, in the column's own unit, in a cell of `rows` rows."""
+    """Of the 95 % interval, in the column's own unit, in a cell of `rows` rows; not finite where a denominator may
+    be zero there, so that nothing can be foreseen."""
     exact: bool
     """Whether it is the same in every cell, whatever the records."""
     readable_from: int | None
@@ -84,7 +87,8 @@ def widest(statement: Statement, plan: Plan, contract: Contract, *, rows: float 
         rows: expected in all, None where nobody says; matters only to columns that are not counts or sums.
     """
     each = rows_in_a_cell(plan, rows)
-    return max(found.half_width for found in expected(statement, plan, contract, rows=each))
+    widths = [found.half_width for found in expected(statement, plan, contract, rows=each)]
+    return max(widths) if all(map(math.isfinite, widths)) else math.inf
 
 
 def outlook(statement: Statement, plan: Plan, contract: Contract, *, total: float) -> tuple[Outlook, ...]:
@@ -111,8 +115,8 @@ def _expected(
         keys=tuple(plan.axes[at].key.column for at in keys),
         cells=len(plan.rows_of(keys)),
         half_width=float(half[0]),
-        exact=bool(np.allclose(half, half[0])),
-        readable_from=_readable_from(expression, keys, plan, contract),
+        exact=bool(np.isfinite(half).all() and np.allclose(half, half[0])),
+        readable_from=_readable_from(expression, keys, plan, contract) if np.isfinite(half).all() else None,
     )
 
 
@@ -120,10 +124,8 @@ def _half_widths(
     expression: Expression, keys: tuple[int, ...], plan: Plan, contract: Contract, rows: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Half-widths to first order in cells of these sizes."""
-    measures = plan.question.measures
-    reads = leaves(expression)
-    given = {leaf: reference(leaf, measures, contract, rows) for leaf in reads}
-    deviations = expected_deviations(plan, keys, contract, reads, rows)
+    given = _given(expression, keys, plan, contract, rows)
+    deviations = expected_deviations(plan, keys, contract, list(given), rows)
     variance = np.zeros(len(rows))
     for leaf, slope in evaluate(expression, given).slopes.items():
         if leaf in deviations:
@@ -134,10 +136,20 @@ def _half_widths(
 def _noisy(
     expression: Expression, keys: tuple[int, ...], plan: Plan, contract: Contract, rows: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.bool_]:
-    measures = plan.question.measures
-    given = {leaf: reference(leaf, measures, contract, rows) for leaf in leaves(expression)}
-    value = np.abs(evaluate(expression, given).value) + np.zeros(len(rows))
-    return np.asarray(2 * _half_widths(expression, keys, plan, contract, rows) >= value)
+    value = np.abs(evaluate(expression, _given(expression, keys, plan, contract, rows)).value) + np.zeros(len(rows))
+    return ~np.asarray(2 * _half_widths(expression, keys, plan, contract, rows) < value)
+
+
+def _given(
+    expression: Expression, keys: tuple[int, ...], plan: Plan, contract: Contract, rows: npt.NDArray[np.float64]
+) -> dict[Leaf, npt.NDArray[np.float64]]:
+    """Every leaf's value in imagined cells of these sizes; residents are public, and the fewest of any row count."""
+    given = {leaf: reference(leaf, plan.question.measures, contract, rows) for leaf in leaves(expression)}
+    if Residents() in given:
+        known = residents_of(plan, keys, plan.question.forces)
+        fewest = known[np.isfinite(known)].min(initial=math.inf)
+        given[Residents()] = np.full(rows.shape, fewest if math.isfinite(fewest) else math.nan)
+    return given
 
 
 def _readable_from(expression: Expression, keys: tuple[int, ...], plan: Plan, contract: Contract) -> int | None:

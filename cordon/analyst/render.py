@@ -200,7 +200,7 @@ def _digits(value: dict[str, Any]) -> int:
     """Decimals that tell an interval's ends apart to about a tenth of its width; none for counts of many."""
     low, high = value["low"], value["high"]
     width = None if low is None or high is None else high - low
-    if not width:
+    if not width or not 0 < width < math.inf:
         return 0 if float(value["estimate"] or 0).is_integer() else 4
     return max(0, min(6, 1 - math.floor(math.log10(width))))
 

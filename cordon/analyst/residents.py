@@ -73,6 +73,7 @@ def check_residents(statement: Statement) -> None:
             f"with RESIDENTS(), {loose[0].column} can only be filtered by a condition that is joined by AND",
             hint=f"GROUP BY {loose[0].column}, or name its codes in WHERE",
         )
+    _check_codes(question, table)
     missing = [force for force in question.forces if force not in table.forces]
     if missing and not all(_has_force(keys, question) for keys in question.tables):
         names = ", ".join(f"'{force}'" for force in missing)
@@ -80,6 +81,20 @@ def check_residents(statement: Statement) -> None:
             f"the table of residents has none for {', '.join(missing)}, so totals cannot be divided by them",
             hint=f"add WHERE force NOT IN ({names}), or group every table by force",
         )
+
+
+def _check_codes(question: Question, table: ResidentsTable) -> None:
+    """Refuse totals over codes of which some have residents and others, as `unknown`, have none."""
+    for part in conjuncts(question.where):
+        if not isinstance(part, Member) or part.column not in table.columns:
+            continue
+        without = [code for code in part.codes if code not in table.columns[part.column]]
+        single = all(any(question.keys[at].column == part.column for at in keys) for keys in question.tables)
+        if without and not single:
+            raise QuestionRefused(
+                f"nobody knows the residents behind {part.column} = {without[0]!r}, so a total over it has no rate",
+                hint=f"leave {without[0]} out of WHERE, or group every table by {part.column}",
+            )
 
 
 def residents_of(plan: Plan, keys: tuple[int, ...], answered: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -18,6 +18,7 @@ from cordon.query.expression import Expression
 from cordon.query.model import Grain
 from cordon.query.plan import Plan
 from cordon.query.statement import Comparison, Condition, Either, Every, Opposite, Statement
+from cordon.units import exact_text
 
 DRAWS = 2_000
 """Simulated answers from which probabilities are counted: each is off by at most 2.2 percentage points (95 %)."""
@@ -70,6 +71,8 @@ class _Candidate:
     row: Row
     table: int
     at: int
+    sorts: tuple[tuple[int, str], ...]
+    """What each key is ordered by: bins by number, everything else by what is shown. Totals stand last."""
 
 
 def make_rows(
@@ -138,13 +141,25 @@ class _Reader:
                 row = Row(named, (), absent(values[force]))
             else:
                 row = Row(named, tuple(_estimate(cells, at) for cells in columns))
-            found.append(_Candidate(row, table, at))
+            found.append(_Candidate(row, table, at, self._sorts(keys, values, named)))
         return found
+
+    def _sorts(
+        self, keys: tuple[int, ...], values: tuple[str, ...], named: tuple[str | None, ...]
+    ) -> tuple[tuple[int, str], ...]:
+        of = dict(zip(keys, values, strict=True))
+        shown = [output.key for output in self._statement.outputs if output.key is not None]
+        in_bins = [self._plan.axes[at].key.grain is Grain.BIN for at in shown]
+        return tuple(
+            (int(of[at]) if number and at in of else 0, text or "")
+            for at, number, text in zip(shown, in_bins, named, strict=True)
+        )
 
     def kept(self, candidates: list[_Candidate], having: Condition) -> tuple[list[_Candidate], int]:
         """The rows whose noised values meet a condition, and how many may stand on the wrong side of it."""
-        holds = [self._holds(table, having, drawn=False) for table in range(len(self.keys))]
-        often = [self._holds(table, having, drawn=True).mean(axis=0) for table in range(len(self.keys))]
+        tables = range(len(self.keys))
+        holds = [self._holds(table, having, drawn=False, negated=False) for table in tables]
+        often = [self._holds(table, having, drawn=True, negated=False).mean(axis=0) for table in tables]
         valued = [found for found in candidates if found.row.values]
         unsure = sum(min(often[found.table][found.at], 1 - often[found.table][found.at]) > UNSURE for found in valued)
         return [found for found in valued if holds[found.table][found.at]], int(unsure)
@@ -163,7 +178,7 @@ class _Reader:
         rows = [found.row for found in candidates]
         order = self._statement.order[0] if self._statement.order else None
         expression = None if order is None else self._statement.outputs[order.output].expression
-        valued = [found for found in candidates if found.row.values]
+        valued = [found for found in candidates if self._is_ranked(found)]
         if order is None or expression is None or len(valued) < 2:
             return rows
         draws = [self._draws(table, expression) for table in range(len(self.keys))]
@@ -172,17 +187,25 @@ class _Reader:
         sure = {id(found): float(p) for found, p in zip(valued, certainty, strict=True)}
         return [replace(found.row, certainty=sure.get(id(found))) for found in candidates]
 
-    def _holds(self, table: int, condition: Condition, *, drawn: bool) -> npt.NDArray[np.bool_]:
+    def _is_ranked(self, found: _Candidate) -> bool:
+        """Whether a row has an estimate to be ordered by."""
+        outputs, order = self._statement.outputs, self._statement.order
+        place = sum(output.is_measure for output in outputs[: order[0].output]) if order else 0
+        return bool(found.row.values) and not math.isnan(found.row.values[place].value)
+
+    def _holds(self, table: int, condition: Condition, *, drawn: bool, negated: bool) -> npt.NDArray[np.bool_]:
         if isinstance(condition, Comparison):
             sides = [
                 self._draws(table, side) if drawn else self._cells(table, side).value
                 for side in (condition.left, condition.right)
             ]
-            return _HOLDS[condition.sign](sides[0], sides[1])
+            # As in SQL, what has no value is neither more nor less than anything, nor is it not.
+            known = np.isfinite(sides[0]) & np.isfinite(sides[1])
+            return np.asarray(known & (_HOLDS[condition.sign](sides[0], sides[1]) ^ negated))
         if isinstance(condition, Opposite):
-            return ~self._holds(table, condition.of, drawn=drawn)
-        parts = [self._holds(table, part, drawn=drawn) for part in condition.parts]
-        join = np.logical_and if isinstance(condition, Every) else np.logical_or
+            return self._holds(table, condition.of, drawn=drawn, negated=not negated)
+        parts = [self._holds(table, part, drawn=drawn, negated=negated) for part in condition.parts]
+        join = np.logical_and if isinstance(condition, Every) != negated else np.logical_or
         assert isinstance(condition, Every | Either)  # noqa: S101 - tells the type checker what is left
         return np.asarray(join.reduce(parts))
 
@@ -202,19 +225,16 @@ def _estimate(cells: Cells, at: int) -> Estimate:
 def _sorted(candidates: list[_Candidate], place: int, *, by_value: bool, descending: bool) -> list[_Candidate]:
     if by_value:
         return sorted(candidates, key=lambda found: _by_value(found.row, place, descending=descending))
-    return sorted(candidates, key=lambda found: _by_key(found.row, place), reverse=descending)
+    totals = [found for found in candidates if found.row.keys[place] is None]
+    others = [found for found in candidates if found.row.keys[place] is not None]
+    # Totals stand after what they add up, in either direction.
+    return sorted(others, key=lambda found: found.sorts[place], reverse=descending) + totals
 
 
 def _by_value(row: Row, place: int, *, descending: bool) -> float:
     # Rows without a value stand last in either direction.
     value = row.values[place].value if row.values else math.nan
     return math.inf if math.isnan(value) else -value if descending else value
-
-
-def _by_key(row: Row, place: int) -> tuple[bool, str]:
-    # Totals stand after what they add up.
-    key = row.keys[place]
-    return key is None, key or ""
 
 
 def _shown(
@@ -233,6 +253,7 @@ def _label(value: str, axis: Axis, contract: Contract) -> str:
     if isinstance(column, Category):
         return column.codes[column.positions[value]].label
     if isinstance(column, Number) and axis.key.grain is Grain.BIN:
-        low, high = int(value) * column.resolution, (int(value) + axis.key.width - 1) * column.resolution
-        return f"{float(low):g}" if low == high else f"{float(low):g} to {float(high):g}"
+        low, high = max(int(value), column.low), min(int(value) + axis.key.width - 1, column.high)
+        ends = [exact_text(end * column.resolution) for end in (low, high)]
+        return ends[0] if low == high else f"{ends[0]} to {ends[1]}"
     return value

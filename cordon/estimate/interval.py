@@ -206,6 +206,8 @@ def _may_divide_by_zero(expression: Expression, given: Given) -> npt.NDArray[np.
             ends = interval(expression.right, given)
             found = found | ~((ends.low > 0) | (ends.high < 0))
         return np.asarray(found)
+    if isinstance(expression, Bounded) and None not in (expression.low, expression.high):
+        return np.array(False)
     if isinstance(expression, Root | Bounded):
         return _may_divide_by_zero(expression.of, given)
     return np.array(False)

@@ -253,7 +253,8 @@ class Tables:
             return self._agrees(expression.measure) and self._lowest(expression.measure) >= 0
         if not isinstance(expression, Arithmetic) or expression.sign != "*":
             return False
-        return isinstance(expression.left, Constant) and self._is_never_negative(expression.right)
+        factor = expression.left
+        return isinstance(factor, Constant) and factor.value >= 0 and self._is_never_negative(expression.right)
 
     def _fitted(self, tables: Mapping[Keys, Array], deviations: Mapping[Keys, float]) -> dict[Keys, Array]:
         present = {keys: self._present(table, keys) for keys, table in tables.items()}

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from cordon.accounting import MARGIN
 from cordon.contract import Contract, Number
 from cordon.errors import QuestionRefused
+from cordon.query.axes import conjuncts
 from cordon.query.expression import Expression, Leaf, Part, Quantile, Values, evaluate, leaves
-from cordon.query.model import Measure, MeasureKind
+from cordon.query.model import Measure, MeasureKind, Predicate, Range
 from cordon.query.plan import Outline
 from cordon.units import Rho
 
@@ -64,6 +65,7 @@ def _measure_shares(
     first = {part.measure: part for part in reversed(outlined.parts)}
     spread = {at: float(first[at].d_squared) for at in range(len(measures))}
     wanted = [0.0] * len(measures)
+    weights = [weight / max(weights) for weight in weights]
     for expression, weight in zip(expressions, weights, strict=True):
         parts = _variances(expression, measures, spread, contract)
         alone = sum(math.sqrt(a) for a in parts.values()) ** 2
@@ -93,9 +95,12 @@ def _variances(
 
 def reference(leaf: Leaf, measures: Sequence[Measure], contract: Contract, rows: Values) -> Values:
     """A leaf's value in an imagined cell of `rows` rows whose numbers are spread evenly over their bounds."""
-    if not isinstance(leaf, Part | Quantile) or not measures[leaf.measure].column:
+    if not isinstance(leaf, Part | Quantile):
         return rows
     measure = measures[leaf.measure]
+    rows = rows * _kept(measure, measures)
+    if not measure.column:
+        return rows
     column = _number(measure, contract)
     middle, width = (column.low + column.high) / 2, column.high - column.low
     if isinstance(leaf, Quantile):
@@ -105,6 +110,25 @@ def reference(leaf: Leaf, measures: Sequence[Measure], contract: Contract, rows:
         return rows * (square - measure.offset)
     # Not the mean, which a centre puts at zero: how far from it a cell's own mean may well lie.
     return rows * math.sqrt(square)
+
+
+def _kept(measure: Measure, measures: Sequence[Measure]) -> float:
+    """The share of an imagined cell's rows that a measure's filter keeps: another one for each filter.
+
+    Differences of filtered counts must not be zero by the choice of the cell; known values are all there are.
+    """
+    filters = dict.fromkeys(found for found in (_filter(other) for other in measures) if found)
+    own = _filter(measure)
+    return 1 / (list(filters).index(own) + 2) if own else 1.0
+
+
+def _filter(measure: Measure) -> frozenset[Predicate]:
+    """The conditions of a measure's filter, but for those that a number is known."""
+    return frozenset(part for part in conjuncts(measure.where) if part != _known(part))
+
+
+def _known(part: Predicate) -> Predicate | None:
+    return Range(part.column, None, None) if isinstance(part, Range) else None
 
 
 def _width(leaf: Quantile, measures: Sequence[Measure], contract: Contract) -> float:

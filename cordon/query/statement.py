@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cordon.query.expression import Expression, measures_of
+from cordon.query.expression import Expression, leaves
 from cordon.query.model import Question
 
 
@@ -81,11 +81,11 @@ class Statement:
 
 
 def compared_in(condition: Condition | None) -> tuple[Expression, ...]:
-    """Every expression over measures that a condition compares, left to right."""
+    """Every expression that a condition compares and that is not a constant, left to right."""
     if condition is None:
         return ()
     if isinstance(condition, Comparison):
-        return tuple(side for side in (condition.left, condition.right) if measures_of(side))
+        return tuple(side for side in (condition.left, condition.right) if leaves(side))
     if isinstance(condition, Opposite):
         return compared_in(condition.of)
     return tuple(expression for part in condition.parts for expression in compared_in(part))

@@ -105,6 +105,19 @@ def test_only_forces_that_answered_count():
             "joined by AND",
             "GROUP BY officer_defined_ethnicity",
         ),
+        (
+            (
+                "SELECT PER_1000(COUNT(*)) FROM stop_search "
+                "WHERE force = 'kent' AND officer_defined_ethnicity IN ('white', 'unknown')"
+            ),
+            "nobody knows the residents",
+            "leave unknown out",
+        ),
+        (
+            "SELECT COUNT(*) FROM stop_search HAVING RESIDENTS() > 1",
+            "none for btp",
+            "force NOT IN",
+        ),
     ],
 )
 def test_what_the_table_cannot_answer_is_refused_before_anything_is_spent(sql, why, hint):

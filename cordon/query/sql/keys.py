@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from itertools import combinations
 from typing import NoReturn
 
@@ -14,6 +13,7 @@ from cordon.query.model import MOST_GROUPINGS, MOST_KEYS, Grain, Grouping, Key
 from cordon.query.sql.functions import instead_of
 from cordon.query.sql.refusing import Text
 from cordon.query.sql.scope import Scope, number
+from cordon.units import exact_text
 
 Table = frozenset[int]
 """The keys of one table, as indices into the question's."""
@@ -204,8 +204,8 @@ def _bin_key(node: exp.Anonymous, scope: Scope) -> Key:
         scope.text.refuse("the width of a bin is a number above zero", node.expressions[1], hint=nice)
     wide = width / column.resolution
     if wide.denominator != 1:
-        nearest = in_words(max(1, round(wide)) * column.resolution)
-        steps = f"{column.name} is kept in steps of {in_words(column.resolution)} {column.unit}"
+        nearest = exact_text(max(1, round(wide)) * column.resolution)
+        steps = f"{column.name} is kept in steps of {exact_text(column.resolution)} {column.unit}"
         hint = f"BIN({column.name}, {nearest})"
         scope.text.refuse(f"{steps}: a bin's width is a multiple of it", node.expressions[1], hint=hint)
     if wide > column.high - column.low + 1:
@@ -214,7 +214,7 @@ def _bin_key(node: exp.Anonymous, scope: Scope) -> Key:
 
 
 def _nice_width(column: Number) -> str:
-    return in_words(rounded_up((column.high - column.low) // _SOME_BINS + 1) * column.resolution)
+    return exact_text(rounded_up((column.high - column.low) // _SOME_BINS + 1) * column.resolution)
 
 
 def rounded_up(least: int) -> int:
@@ -225,11 +225,3 @@ def rounded_up(least: int) -> int:
             if digit * step >= least:
                 return digit * step
         step *= 10
-
-
-def in_words(value: Fraction) -> str:
-    """A number as people write it: whole, decimal, or else a fraction."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    decimal = f"{float(value):.12f}".rstrip("0")
-    return decimal if Fraction(decimal) == value else str(value)

@@ -19,9 +19,9 @@ from cordon.query.axes import make_axis
 from cordon.query.expression import Arithmetic, Bounded, Constant, Expression, Part, Quantile, Root
 from cordon.query.model import MOST_OFFSET, All, Measure, MeasureKind, Predicate, Question
 from cordon.query.sql.histogram import MOST_CELLS, widths_for
-from cordon.query.sql.keys import in_words
 from cordon.query.sql.predicates import combined, implies_known, known, read_filter
 from cordon.query.sql.scope import Scope, number
+from cordon.units import exact_text
 
 _LEAST, _MOST = Fraction(1, 100), Fraction(99, 100)
 """What MIN and MAX are: quantiles that no single record decides."""
@@ -251,7 +251,7 @@ def _quantile_at(
     q = None if share is None else number(share)
     if q is None or not 0 < q < 1:
         meant = q / 100 if q is not None and 1 < q < 100 else Fraction(1, 2)
-        hint = f"QUANTILE({column.name}, {in_words(meant)})"
+        hint = f"QUANTILE({column.name}, {exact_text(meant)})"
         asked.scope.text.refuse("a quantile's share lies between 0 and 1", share or node, hint=hint)
     return _quantile_of(asked, node, column, q, where)
 
@@ -279,7 +279,7 @@ def _quantile_of(asked: Measures, node: exp.Expr, column: Number, q: Fraction, w
         hint = f"group by fewer or coarser keys, or ask for AVG({column.name})"
         text.refuse(f"{asked.groups} groups are too many for a quantile of {column.name}", node, hint=hint)
     if widths[0] > 1:
-        exact = in_words(widths[0] * column.resolution)
+        exact = exact_text(widths[0] * column.resolution)
         asked.note(f"Quantiles of {column.name} are exact to {exact} {column.unit}.")
     histogram = Measure(MeasureKind.HISTOGRAM, column.name, where, widths=widths)
     return scaled(column.resolution, Quantile(asked.place(histogram), q))

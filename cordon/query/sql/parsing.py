@@ -89,4 +89,8 @@ def _refuse_unparsed(error: ParseError, text: Text) -> NoReturn:
     word = str(first.get("highlight") or "")
     lines = text.sql.split("\n")[: int(first.get("line") or 1) - 1]
     start = sum(len(line) + 1 for line in lines) + int(first.get("col") or 1) - len(word)
-    text.refuse_at(f"not SQL: {first.get('description')}", start, start + max(1, len(word)))
+    said = str(first.get("description"))
+    if said.startswith("Required keyword"):
+        # The parser's own words name its classes.
+        text.refuse_at("a function lacks an argument", start, start + max(1, len(word)), hint="for example AVG(age)")
+    text.refuse_at(f"not SQL: {said}", start, start + max(1, len(word)))

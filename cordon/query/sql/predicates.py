@@ -161,7 +161,10 @@ def _between(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
         scope.text.refuse(f"{column.name} is a category: its codes have no order", node, hint="use IN")
     if negated:
         return combined(Some, [_range(column, "<", low, scope), _range(column, ">", high, scope)])
-    return combined(All, [_range(column, ">=", low, scope), _range(column, "<=", high, scope)])
+    first, last = _range(column, ">=", low, scope), _range(column, "<=", high, scope)
+    if isinstance(first, Range) and isinstance(last, Range) and (first.low or 0) > (last.high or 0):
+        scope.text.refuse("BETWEEN takes the lower bound first: nothing lies between these", node)
+    return combined(All, [first, last])
 
 
 def _in(node: exp.Expr, scope: Scope, negated: bool) -> Predicate:
