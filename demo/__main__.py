@@ -29,7 +29,7 @@ from demo.story import Story
 FEWEST = 6
 """With fewer, the question that loses two forces would fall under the smallest roster."""
 
-CONTRIBUTE_SECONDS = 6
+CONTRIBUTE_SECONDS = 10
 """A killed force counts as lost after this; the federation's default of 30 s would only make people wait."""
 
 WIDTH = 118
