@@ -309,6 +309,7 @@ def test_no_unit_moves_a_block_by_more_than_its_sensitivity(case):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @settings(max_examples=300, deadline=None, suppress_health_check=QUIET)
 @given(cases(most=8))
 def test_no_unit_moves_a_block_by_more_than_its_sensitivity_at_length(case):
