@@ -153,7 +153,7 @@ def test_each_step_is_closer_to_the_truth(design):
     assert off[1] <= off[0] * 1.001 + 1e-3
 
 
-def bias(near, share, *, cases=60):
+def bias(near, share, *, cases=30):
     """Of counts made non-negative: the mean error of cells near zero, of large ones and of the total.
 
     In deviations of the fit, with its standard error for each. 100 cells and their total, with noise of one.
@@ -212,12 +212,12 @@ def errors(generator, *, rate, cases):
 
 
 def test_tables_that_agree_are_closer_to_the_truth():
-    """In a sparse table (0.3 records a cell, noise of 2 in each cell of a ROLLUP), 40 releases of a fixed seed.
+    """In a sparse table (0.3 records a cell, noise of 2 in each cell of a ROLLUP), 15 releases of a fixed seed.
 
     The fitted total has at most 0.8 of the released one's error, and no table more than its own; made non-negative,
     the finest table has at most half of the fitted one's.
     """
-    found = errors(np.random.default_rng(4), rate=0.3, cases=40)
+    found = errors(np.random.default_rng(4), rate=0.3, cases=15)
     assert found["fitted"][(0,)] < 0.95 * found["raw"][(0,)]
     assert all(found["fitted"][keys] < 1.03 * found["raw"][keys] for keys in VARIANCES)
     assert found["shown"][(0, 1, 2)] < 0.5 * found["fitted"][(0, 1, 2)]
