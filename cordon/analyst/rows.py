@@ -46,11 +46,6 @@ class Estimate:
     raw: float
     """Unbiased for the bounded truth where the column is a count or a sum: before tables were made to agree."""
 
-    @property
-    def too_noisy(self) -> bool:
-        """Whether the interval is at least as wide as the estimate itself."""
-        return not self.high - self.low < abs(self.value)
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cordon.query.split import cells_summed, components_of
 
 Array = npt.NDArray[np.float64]
 Keys = tuple[int, ...]
@@ -44,11 +45,12 @@ def fit(tables: Mapping[Keys, Array], variances: Mapping[Keys, float], sizes: Se
     fitted = {keys: np.zeros_like(table) for keys, table in turned.items()}
     for component, seeing, precision in _components(variances, sizes):
         weighted = [
-            math.sqrt(_others(keys, sizes)) / variances[keys] * turned[keys][_place(component, keys)] for keys in seeing
+            math.sqrt(cells_summed(keys, sizes)) / variances[keys] * turned[keys][_place(component, keys)]
+            for keys in seeing
         ]
         total = np.sum(weighted, axis=0)
         for keys in seeing:
-            fitted[keys][_place(component, keys)] = math.sqrt(_others(keys, sizes)) * total / precision
+            fitted[keys][_place(component, keys)] = math.sqrt(cells_summed(keys, sizes)) * total / precision
     return {keys: _turn(table, keys, sizes, back=True) for keys, table in fitted.items()}
 
 
@@ -58,7 +60,7 @@ def fitted_variances(variances: Mapping[Keys, float], sizes: Sequence[int]) -> d
     for component, seeing, precision in _components(variances, sizes):
         dimension = math.prod(sizes[at] - 1 for at in component)
         for keys in seeing:
-            found[keys] += dimension * _others(keys, sizes) / precision / math.prod(sizes[at] for at in keys)
+            found[keys] += dimension * cells_summed(keys, sizes) / precision / math.prod(sizes[at] for at in keys)
     return found
 
 
@@ -118,21 +120,15 @@ def _full(tables: Mapping[Keys, Array], variances: Mapping[Keys, float], sizes: 
         weights[place] = precision
         for keys in seeing:
             own = _turn(tables[keys], keys, sizes)[_place(component, keys)]
-            target[place] += math.sqrt(_others(keys, sizes)) / variances[keys] / precision * own
+            target[place] += math.sqrt(cells_summed(keys, sizes)) / variances[keys] / precision * own
     return weights, target
 
 
 def _components(variances: Mapping[Keys, float], sizes: Sequence[int]) -> Iterator[tuple[Keys, list[Keys], float]]:
     """Each set of axes that some table has, the tables that have all of it, and its coefficients' precision."""
-    subsets = chain.from_iterable(combinations(keys, r) for keys in variances for r in range(len(keys) + 1))
-    for component in dict.fromkeys(subsets):
+    for component in components_of(variances):
         seeing = [keys for keys in variances if set(component) <= set(keys)]
-        yield component, seeing, sum(_others(keys, sizes) / variances[keys] for keys in seeing)
-
-
-def _others(keys: Keys, sizes: Sequence[int]) -> int:
-    """Cells of the full array that one cell of a table sums."""
-    return math.prod(size for at, size in enumerate(sizes) if at not in keys)
+        yield component, seeing, sum(cells_summed(keys, sizes) / variances[keys] for keys in seeing)
 
 
 def _place(component: Keys, keys: Keys) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ docs/privacy.md §4 derives both rules.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, combinations
 
 import numpy as np
@@ -132,7 +132,10 @@ def _known(part: Predicate) -> Predicate | None:
 
 
 def _width(leaf: Quantile, measures: Sequence[Measure], contract: Contract) -> float:
-    """A stand-in for a quantile's variance: a deviation of a tenth of the range for as many rows as D."""
+    """A stand-in for a quantile's variance, in squared resolutions; matters only where it is mixed with other measures.
+
+    Numbers are taken to be spread evenly, so that k of the imagined cell's rows move a rank by k / rows of the range.
+    """
     column = _number(measures[leaf.measure], contract)
     return ((column.high - column.low) * contract.unit.max_rows_per_unit / REFERENCE_ROWS) ** 2
 
@@ -167,9 +170,7 @@ def best_table_shares(tables: Sequence[tuple[int, ...]], sizes: Sequence[int]) -
     Source: Xiao, He, Zhang and Kifer (2023), ResidualPlanner, for the components; Yu (2010), Monotonic
     convergence of a general algorithm for computing optimal designs, for the update.
     """
-    components, seen, wanted = _components(tables, sizes)
-    if not components:
-        return [1 / len(tables)] * len(tables)
+    seen, wanted = _components(tables, sizes)
     shares = np.full(len(tables), 1 / len(tables))
     for _ in range(_STEPS):
         precision = seen @ shares
@@ -179,22 +180,30 @@ def best_table_shares(tables: Sequence[tuple[int, ...]], sizes: Sequence[int]) -
     return [float(share) for share in shares]
 
 
+def components_of(tables: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Every set of axes that some table has all of."""
+    subsets = chain.from_iterable(combinations(keys, r) for keys in tables for r in range(len(keys) + 1))
+    return list(dict.fromkeys(subsets))
+
+
+def cells_summed(keys: tuple[int, ...], sizes: Sequence[int]) -> int:
+    """Cells of the array by all axes that one cell of a table with these axes sums."""
+    return math.prod(size for at, size in enumerate(sizes) if at not in keys)
+
+
 def _components(
     tables: Sequence[tuple[int, ...]], sizes: Sequence[int]
-) -> tuple[list[tuple[int, ...]], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Components T, how precisely each table sees each (T × S), and each component's weight in the objective."""
-    subsets = chain.from_iterable(combinations(keys, r) for keys in tables for r in range(len(keys) + 1))
-    components = sorted(set(subsets))
-
-    def others(keys: tuple[int, ...]) -> int:
-        return math.prod(size for at, size in enumerate(sizes) if at not in keys)
-
-    seen = np.array([[others(s) if set(t) <= set(s) else 0.0 for s in tables] for t in components])
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How precisely each table sees each component (T × S), and each component's weight in the objective."""
+    components = components_of(tables)
+    summed = {s: cells_summed(s, sizes) for s in tables}
+    seen = np.array([[summed[s] if set(t) <= set(s) else 0.0 for s in tables] for t in components])
     # A table's mean variance is the sum over its components of their dimensions and reciprocal precisions.
-    weight = [sum(others(s) / math.prod(sizes[at] for at in s) for s in tables if set(t) <= set(s)) for t in components]
+    each = {s: summed[s] / math.prod(sizes[at] for at in s) for s in tables}
+    weight = [sum(each[s] for s in tables if set(t) <= set(s)) for t in components]
     dimensions = [math.prod(sizes[at] - 1 for at in t) for t in components]
     wanted = np.array(weight) * np.array(dimensions, dtype=float)
-    return components, seen, wanted
+    return seen, wanted
 
 
 def _rounded(rho: Rho, fractions: Sequence[float]) -> tuple[Rho, ...]:

@@ -14,10 +14,10 @@ from examples import PERSON_CONTRACT, person_contract, row_contract
 from rich.console import Console
 
 from cordon.accounting import MARGIN
-from cordon.analyst.answer import Declining, Participation, Record, costs, make_answer
+from cordon.analyst.answer import Declining, Participation, Record, _estimate_as_dict, costs, make_answer
 from cordon.analyst.compose import cost_of_epsilon, cost_of_half_width, plan_question, plan_statement
 from cordon.analyst.forecast import widest
-from cordon.analyst.render import Format, print_answer
+from cordon.analyst.render import Format, print_answer, too_noisy
 from cordon.analyst.rows import Estimate
 from cordon.analyst.workspace import StoredQuery, Workspace
 from cordon.contract import Contract
@@ -116,10 +116,10 @@ def test_half_widths_are_those_of_the_noise_that_was_added(manifest, roster):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_an_estimate_is_too_noisy_where_its_interval_is_as_wide_as_itself(sign):
     """Both signs; as wide as itself is too noisy, and so is what has no end or no value."""
-    assert not Estimate(sign * 4.1, -2.0, 2.0, 0.0).too_noisy
-    assert Estimate(sign * 4.0, -2.0, 2.0, 0.0).too_noisy
-    assert Estimate(sign * 1e9, -math.inf, 2.0, 0.0).too_noisy
-    assert Estimate(math.nan, -2.0, 2.0, 0.0).too_noisy
+    assert not too_noisy(_estimate_as_dict(Estimate(sign * 4.1, -2.0, 2.0, 0.0)))
+    assert too_noisy(_estimate_as_dict(Estimate(sign * 4.0, -2.0, 2.0, 0.0)))
+    assert too_noisy(_estimate_as_dict(Estimate(sign * 1e9, -math.inf, 2.0, 0.0)))
+    assert too_noisy(_estimate_as_dict(Estimate(math.nan, -2.0, 2.0, 0.0)))
 
 
 BY_ROLE = "SELECT role, COUNT(*) AS n FROM persons GROUP BY role"
