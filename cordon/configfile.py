@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -43,12 +43,29 @@ def read_config(path: Path, kind: type[Model]) -> Model:
 def _anchored(content: dict[str, Any], kind: type[BaseModel], folder: Path) -> dict[str, Any]:
     anchored = dict(content)
     for name, field in kind.model_fields.items():
-        value = content.get(field.alias or name)
-        is_path = field.annotation is Path or Path in get_args(field.annotation)
-        if is_path and isinstance(value, str):
-            anchored[field.alias or name] = folder / Path(value).expanduser()
-        elif field.annotation == tuple[Path, ...] and isinstance(value, list):
-            anchored[field.alias or name] = [folder / Path(str(item)).expanduser() for item in value]
-        elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            anchored[field.alias or name] = _anchored(value, field.annotation, folder)
+        key = field.alias or name
+        if key in content:
+            anchored[key] = _anchored_value(content[key], field.annotation, folder)
     return anchored
+
+
+def _anchored_value(value: Any, annotation: Any, folder: Path) -> Any:
+    arguments = get_args(annotation)
+    if isinstance(value, str) and (annotation is Path or Path in arguments):
+        return folder / Path(value).expanduser()
+    model = next((part for part in (annotation, *arguments) if _is_model(part)), None)
+    if isinstance(value, list) and get_origin(annotation) is tuple:
+        return [_anchored_value(item, arguments[0], folder) for item in value]
+    if model is None:
+        return value
+    if isinstance(value, str) and (short := getattr(model, "short_form", None)):
+        value = {short: value}
+    if not isinstance(value, dict):
+        return value
+    if get_origin(annotation) is dict:
+        return {key: _anchored_value(item, model, folder) for key, item in value.items()}
+    return _anchored(value, model, folder)
+
+
+def _is_model(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)

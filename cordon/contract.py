@@ -154,6 +154,10 @@ class Identifier(_Model):
     use: Literal["unit", "linkage"]
     """`unit` names the privacy unit; `linkage` is kept for questions across forces."""
 
+    scheme: Literal["phone", "pnc_id", "vehicle"] | None = None
+    """How values are made alike before they are hashed, the same in every force. A linkage identifier without a
+    scheme is never stored."""
+
 
 Column = Annotated[Category | Date | Number | Identifier, Field(discriminator="kind")]
 

@@ -18,6 +18,7 @@ from cordon.contract import UNKNOWN, Category, Contract, Date, Number
 from cordon.errors import Misconfigured
 from cordon.keyfile import sync_folder
 from node.mapping import ColumnMapping, Mapping
+from node.source.model import Kind
 
 MEMORY_LIMIT = "1GB"
 RANK = "rank_"
@@ -83,7 +84,7 @@ def load(mapping: Mapping, contract: Contract, state: Path, *, progress: Callabl
         building.unlink(missing_ok=True)
         first = str(error).splitlines()[0]
         raise Misconfigured(
-            f"cannot load {mapping.source}: {first}", hint="check the source and columns in the mapping"
+            f"cannot load {mapping.source.words}: {first}", hint="check the source and columns in the mapping"
         ) from None
     except Misconfigured:
         building.unlink(missing_ok=True)
@@ -160,13 +161,14 @@ def _label(database: duckdb.DuckDBPyConnection, mapping: Mapping, contract: Cont
 
 
 def _source(database: duckdb.DuckDBPyConnection, mapping: Mapping) -> str:
-    if not mapping.source.is_file():
-        raise Misconfigured(f"there is no source at {mapping.source}", hint="correct `source` in the mapping")
-    path = str(mapping.source).replace("'", "''")
-    if mapping.table is not None:
+    source = mapping.source
+    if source.path is None or not source.path.is_file():
+        raise Misconfigured(f"there is no source at {source.words}", hint="correct `source` in the mapping")
+    path = str(source.path).replace("'", "''")
+    if source.table is not None:
         database.execute(f"ATTACH '{path}' AS records (READ_ONLY)")
-        return f"SELECT * FROM records.{_quoted(mapping.table)}"
-    if mapping.source.suffix == ".parquet":
+        return f"SELECT * FROM records.{_quoted(source.table)}"
+    if source.kind is Kind.PARQUET:
         return f"SELECT * FROM read_parquet('{path}')"
     return f"SELECT * FROM read_csv('{path}', header = true, all_varchar = true, strict_mode = true)"
 
@@ -211,13 +213,13 @@ def _stored(contract: Contract) -> list[str]:
 
 
 def _text(mapped: ColumnMapping | None) -> str:
-    return "NULL::VARCHAR" if mapped is None else f"nullif(trim({_quoted(mapped.source)}::VARCHAR), '')"
+    return "NULL::VARCHAR" if mapped is None else f"nullif(trim({_quoted(mapped.source or '')}::VARCHAR), '')"
 
 
 def _lookup(column: Category, mapped: ColumnMapping) -> dict[str, int]:
     lookup = {code.label: column.positions[code.code] for code in column.codes}
     lookup |= column.positions
-    return lookup | {local: column.positions[code] for local, code in mapped.codes.items()}
+    return lookup | {local: column.positions[code] for local, code in mapped.read_codes(column).items()}
 
 
 def _code(column: Category, mapped: ColumnMapping | None) -> str:

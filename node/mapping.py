@@ -6,6 +6,7 @@ codes mean which contract codes, and under which declared vintage they are serve
 
 from __future__ import annotations
 
+import csv
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
@@ -13,26 +14,85 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from cordon.configfile import ConfigModel
-from cordon.contract import Category, Contract, Date
+from cordon.contract import Category, Contract, Date, Identifier
 from cordon.errors import Misconfigured
 from cordon.units import Name
+from node.source.model import Source
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 """A calendar month, `YYYY-MM`."""
+
+MOST_LOCAL_CODES = 10_000
+"""Of one column."""
 
 
 class ColumnMapping(ConfigModel):
     """What feeds one contract column."""
 
-    source: str
+    source: str | None = None
     """Name of the column in the source."""
+
+    expression: str | None = None
+    """Instead of one column: an expression over columns of the same row. docs/data.md lists what it may hold."""
 
     codes: dict[str, str] = Field(default_factory=dict)
     """Local value → contract code. The contract's own codes and labels need no entry; the empty
     string stands for a missing value."""
 
+    codes_file: Path | None = None
+    """CSV file with the columns `local` and `code`, for long lists; beside `codes`."""
+
+    unknown: tuple[str, ...] = ()
+    """Local values that mean that nothing is known, such as `N/K` or `01/01/1900`: missing, and not counted as mended."""
+
+    formats: tuple[str, ...] = ()
+    """For a date: formats to try, in this order, such as `%d/%m/%Y %H:%M`. ISO 8601 where not given."""
+
     time_zone: str | None = None
     """For a date whose source is a time stamp in UTC: the zone whose civil date counts."""
+
+    most_mended_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    """A load stops if a larger share of the rows that have a value is clamped or becomes unknown."""
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if (self.source is None) == (self.expression is None):
+            raise ValueError("needs either source or expression")
+        return self
+
+    def read_codes(self, column: Category) -> dict[str, str]:
+        """Local value → contract code, from both places.
+
+        Raises:
+            Misconfigured: the file cannot be read, has a value twice, or a code that the contract lacks.
+        """
+        codes = dict(self.codes)
+        if self.codes_file is not None:
+            for line, local, code in _code_list(self.codes_file):
+                if local in codes:
+                    raise Misconfigured(
+                        f"{self.codes_file}, line {line}: {local!r} has a code already",
+                        hint="keep one line for each local value",
+                    )
+                if code not in column.positions:
+                    raise Misconfigured(f"{self.codes_file}, line {line}: {column.name} has no code {code!r}")
+                codes[local] = code
+        strange = set(codes.values()) - set(column.positions)
+        if strange:
+            raise Misconfigured(f"mapping: {column.name} has no code {min(strange)!r}")
+        if len(codes) > MOST_LOCAL_CODES:
+            raise Misconfigured(f"mapping: {column.name} has more than {MOST_LOCAL_CODES} local codes")
+        return codes
+
+
+class Exclusion(ConfigModel):
+    """Records that never enter a snapshot."""
+
+    where: str
+    """A condition over columns of the row, such as `protected_marking = 'Y'`: rows for which it is true are left out."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=200)]
+    """Why, for the force's own people: it stands beside the count in the data-quality report."""
 
 
 class Mapping(ConfigModel):
@@ -43,11 +103,8 @@ class Mapping(ConfigModel):
     domain: Name
     """Budget domain: these source records, under whatever contract they are asked about."""
 
-    source: Path
-    """A Parquet, CSV or DuckDB file. *Trusted for content*: it is what answers are made from."""
-
-    table: str | None = None
-    """Table or view of a DuckDB file."""
+    source: Source
+    """Where the records are; `source = "records.csv"` for a file that needs no more said."""
 
     as_at: date
     """Scheduled date that the records are as at; declared, never read from the records."""
@@ -56,11 +113,21 @@ class Mapping(ConfigModel):
     last_month: Month
     """Months that the force declares to be covered."""
 
+    max_age_days: Annotated[int, Field(ge=1)] | None = None
+    """Days after `as_at` from which on the node declines: the records are stale. Beside the policy's own limit."""
+
     note: Annotated[str, Field(max_length=200)] = ""
     """Data note for analysts, approved by an officer of the force."""
 
     columns: Annotated[dict[Name, ColumnMapping], Field(min_length=1)]
     """By contract column; a column that is left out is unknown in every row."""
+
+    exclude: tuple[Exclusion, ...] = ()
+    """Rules for records that never enter."""
+
+    deduplicate: tuple[str, ...] = ()
+    """For a person unit, contract columns: of one person's rows that are alike in all of them, one stays. For a row
+    unit, source columns that make a row what it is: rows that are alike in them are one unit, and one stays."""
 
     @model_validator(mode="after")
     def _months_are_in_order(self) -> Self:
@@ -79,13 +146,37 @@ class Mapping(ConfigModel):
             column = known.get(name)
             if column is None:
                 raise Misconfigured(f"mapping: {self.dataset} v{self.version} has no column {name}")
-            if mapped.codes and not isinstance(column, Category):
+            if isinstance(column, Category):
+                mapped.read_codes(column)
+            elif mapped.codes or mapped.codes_file:
                 raise Misconfigured(f"mapping: {name} is a {column.kind} and has no codes")
-            if mapped.time_zone and not isinstance(column, Date):
-                raise Misconfigured(f"mapping: {name} is a {column.kind} and has no time zone")
-            strange = set(mapped.codes.values()) - set(column.positions if isinstance(column, Category) else ())
-            if strange:
-                raise Misconfigured(f"mapping: {name} has no code {min(strange)!r}")
+            if (mapped.time_zone or mapped.formats) and not isinstance(column, Date):
+                given = "time zone" if mapped.time_zone else "formats"
+                raise Misconfigured(f"mapping: {name} is a {column.kind} and has no {given}")
         unit = contract.unit_column
         if unit is not None and unit not in self.columns:
             raise Misconfigured(f"mapping: {unit} names the privacy unit and must be mapped")
+        for name in self.deduplicate if unit is not None else ():
+            if name not in self.columns or isinstance(known[name], Identifier):
+                raise Misconfigured(f"mapping: deduplicate names {name}, which is no mapped column that is stored")
+
+
+def _code_list(path: Path) -> list[tuple[int, str, str]]:
+    """Line number, local value and code of each line of a code list."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if set(reader.fieldnames or ()) != {"local", "code"}:
+                raise Misconfigured(f"{path}: the first line must be `local,code`")
+            lines = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise Misconfigured(f"{path}, line {reader.line_num}: needs exactly two values")
+                lines.append((reader.line_num, row["local"].strip(), row["code"].strip()))
+            return lines
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not UTF-8 text") from None
+    except csv.Error as error:
+        raise Misconfigured(f"{path}: {error}") from None

@@ -1,0 +1,1 @@
+"""Where a force's records come from: files and databases, read and never written."""
