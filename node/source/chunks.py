@@ -46,7 +46,7 @@ class Opened(Protocol):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Every column's name and type, as DuckDB will give it: `VARCHAR`, `DATE`, `TIMESTAMP WITH TIME ZONE` and so on."""
+        """Every column's name, and its type as DuckDB will give it, such as `VARCHAR` or `DATE`."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,7 +63,8 @@ class Opened(Protocol):
     ) -> Iterator[Chunk]:
         """The records, of these columns only, without the chunks that are done.
 
-        What a chunk put into `database` is gone when the next is asked for. Ask until there are no more: what was
+        What a chunk put into `database` is gone when the next is asked for, before which a statement's result must
+        have been fetched to its end. Ask until there are no more: what was
         read is checked afterwards.
 
         Raises:

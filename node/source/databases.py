@@ -84,28 +84,31 @@ class Database:
     def _each(
         self, database: duckdb.DuckDBPyConnection, columns: Mapping[str, bool], key: str | None, after: int | None
     ) -> Iterator[Chunk]:
-        engines_words = self._source.words
         read, reading = 0, secrets.token_hex(8)
         batches = self._whole(columns) if key is None else self._pages(columns, key, after)
         for name, rows in batches:
             read += len(rows)
             with self._shown(database, columns, rows) as relation:
-                yield Chunk(name or f"{reading} {read}", relation, f"{read:,} rows", engines_words)
+                yield Chunk(name or f"{reading} {read}", relation, f"{read:,} rows", self._source.words)
 
     def _whole(self, columns: Mapping[str, bool]) -> Iterator[tuple[str, Rows]]:
         read = 0
-        with self._explained(lambda: read):
-            engines.begin(self._engine, self._connection)
-            with closing(self._engine.cursor(self._connection)) as cursor:
-                cursor.execute(statements.select(self._origin, columns))
-                while rows := cursor.fetchmany(self._batch):
-                    read += len(rows)
-                    yield "", rows
+        with (
+            self._explained(lambda: read),
+            engines.transaction(self._engine, self._connection, self._failures),
+            closing(self._engine.cursor(self._connection)) as cursor,
+        ):
+            cursor.execute(statements.select(self._origin, columns))
+            while rows := cursor.fetchmany(self._batch):
+                read += len(rows)
+                yield "", rows
 
     def _pages(self, columns: Mapping[str, bool], key: str, after: int | None) -> Iterator[tuple[str, Rows]]:
         read = 0
-        with self._explained(lambda: read):
-            engines.begin(self._engine, self._connection)
+        with (
+            self._explained(lambda: read),
+            engines.transaction(self._engine, self._connection, self._failures),
+        ):
             if self._fetched(statements.without_key(self._origin, key)):
                 raise self._wrong_key("is null in some rows")
             while True:
