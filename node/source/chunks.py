@@ -13,6 +13,9 @@ import duckdb
 
 from cordon.errors import Misconfigured
 
+Connection = duckdb.DuckDBPyConnection
+"""Where chunks are read."""
+
 BATCH = 200_000
 """Rows that are fetched from a database at once; bounds the memory that a load needs."""
 
@@ -58,9 +61,7 @@ class Opened(Protocol):
         Where it may not, a load begins anew, with nothing done.
         """
 
-    def chunks(
-        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
-    ) -> Iterator[Chunk]:
+    def chunks(self, database: Connection, columns: Sequence[str], *, done: Collection[str] = ()) -> Iterator[Chunk]:
         """The records, of these columns only, without the chunks that are done.
 
         What a chunk put into `database` is gone when the next is asked for, before which a statement's result must

@@ -14,7 +14,7 @@ import duckdb
 
 from cordon.errors import Misconfigured
 from node.source import text, zstandard
-from node.source.chunks import Chunk, check_columns, literal, quoted
+from node.source.chunks import Chunk, Connection, check_columns, literal, quoted
 from node.source.model import Kind, Source
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -122,9 +122,7 @@ class Files(ABC):
     def continues(self, done: Collection[str]) -> bool:
         return set(done) <= {file.name for file in self._files}
 
-    def chunks(
-        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
-    ) -> Iterator[Chunk]:
+    def chunks(self, database: Connection, columns: Sequence[str], *, done: Collection[str] = ()) -> Iterator[Chunk]:
         del database
         check_columns(self.columns, columns, self._source.words)
         return self._each(columns, frozenset(done))
