@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from shutil import rmtree
 from typing import Self
@@ -24,7 +23,8 @@ from node.coding import CODES, EXCLUDED, RECORDS, Keys, coded, columns_read, man
 from node.database import Database, Fault, counts, open_for_load, quoted
 from node.engine import DUCKDB, SECRET
 from node.mapping import Mapping as SourceMapping
-from node.source.reading import Opened, open_source
+from node.source.chunks import check_columns
+from node.source.reading import Chunk, Opened, open_source, unreadable
 
 LONGEST_BREAK_SECONDS = 24 * 3600
 """Of a load that is taken up again: beyond, what it has read is too old to go with what it would read now."""
@@ -78,61 +78,66 @@ class Staging:
             Rows that each exclusion kept out, by its reason.
 
         Raises:
-            Misconfigured: the source cannot be read, or lacks a column.
+            Misconfigured: the source cannot be read, lacks a column, or broke off.
         """
         wanted = columns_read(self._mapping, self._contract)
         with open_source(self._mapping.source, self._scratch) as opened:
             for warning in opened.warnings:
                 progress(warning)
-            types = {name: _kind(_type_of(name, opened, self._mapping)) for name in wanted}
+            check_columns(opened.columns, wanted, self._mapping.source.words)
+            types = {name: _kind(opened.columns[name]) for name in wanted}
             self._coding = DUCKDB.sql(coded(types, self._mapping, self._contract, DUCKDB, self._keys))
-            self.database = self._open(types, opened.fingerprint, progress)
-            self._resumable = bool(self.database.execute("SELECT 1 FROM done_ LIMIT 1").fetchall())
-            done = {str(row[0]) for row in self.database.execute("SELECT name FROM done_").fetchall()}
+            self.database, done = self._open(types, opened, progress)
             for chunk in opened.chunks(self.database, wanted, done=done):
                 progress(f"reading {chunk.words}")
-                with _whole(self.database):
-                    self._take(chunk.name, chunk.relation, types)
+                self._take(chunk, types)
                 self._resumable = True
         self._resumable = False
         return self._excluded()
 
-    def _open(self, types: Mapping[str, str], fingerprint: str, progress: Progress) -> Database:
+    def _open(self, types: Mapping[str, str], opened: Opened, progress: Progress) -> tuple[Database, frozenset[str]]:
         said = {
             "contract": str(self._contract.digest),
             "mapping": self._mapping.model_dump_json(),
             "types": dict(types),
-            "source": fingerprint,
             "codes": many_codes(self._mapping, self._contract),
-            "unit_key": hashlib.sha256(self._keys.unit).hexdigest(),
-            "linkage_key": hashlib.sha256(self._keys.linkage or b"").hexdigest(),
+            "secrets": secrets_of(self._keys, self._mapping, self._contract),
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-        database = self._resumed(digest)
-        if database is not None:
-            progress("going on from a load that broke off")
-        else:
+        database, done = self._resumed(digest, opened)
+        if database is None:
             self._remove()
             database = open_for_load(self._path, self._scratch)
             self._path.chmod(0o600)
-        self._set_keys(database)
-        if not database.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'begun_'").fetchall():
+        else:
+            progress("going on with a load that broke off")
+        self._resumable = bool(done)
+        for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
+            database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
+        if not done:
             with _whole(database):
                 self._begin(database, digest, types)
-        return database
+        return database, done
 
-    def _resumed(self, digest: str) -> Database | None:
+    def _resumed(self, digest: str, opened: Opened) -> tuple[Database | None, frozenset[str]]:
+        """The file of a load that broke off, and the chunks in it, where a load may go on from there."""
+        nothing: frozenset[str] = frozenset()
         if not self._path.is_file():
-            return None
+            return None, nothing
         try:
             database = open_for_load(self._path, self._scratch)
-            row = database.execute("SELECT digest, at FROM begun_").fetchone()
         except Fault:
-            return None
-        if row is not None and row[0] == digest and 0 <= time.time() - row[1] < LONGEST_BREAK_SECONDS:
-            return database
+            return None, nothing
+        try:
+            row = database.execute("SELECT digest, at FROM begun_").fetchone()
+            done = frozenset(str(name) for (name,) in database.execute("SELECT name FROM done_").fetchall())
+        except Fault:
+            row, done = None, nothing
+        recent = row is not None and row[0] == digest and 0 <= time.time() - row[1] < LONGEST_BREAK_SECONDS
+        if recent and done and opened.continues(done):
+            return database, done
         database.close()
-        return None
+        return None, nothing
 
     def _begin(self, database: Database, digest: str, types: Mapping[str, str]) -> None:
         database.execute(f"CREATE TABLE {CODES} (column_ VARCHAR, local_ VARCHAR, position_ SMALLINT)")
@@ -150,16 +155,19 @@ class Staging:
         for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
             database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
 
-    def _take(self, name: str, relation: str, types: Mapping[str, str]) -> None:
+    def _take(self, chunk: Chunk, types: Mapping[str, str]) -> None:
         columns = ", ".join(_as(column, kind) for column, kind in types.items())
-        self.database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns} FROM {relation}")
-        coding = self._coding
-        self.database.execute(f"INSERT INTO coded SELECT * EXCLUDE ({EXCLUDED}) FROM ({coding}) WHERE {EXCLUDED} = 0")
-        if self._mapping.exclude:
-            self.database.execute(
-                f"INSERT INTO kept_out_ SELECT {EXCLUDED}, count(*) FROM ({coding}) WHERE {EXCLUDED} > 0 GROUP BY 1"
-            )
-        self.database.execute("INSERT INTO done_ VALUES (?)", [name])
+        taken = f"SELECT * EXCLUDE ({EXCLUDED}) FROM ({self._coding}) WHERE {EXCLUDED} = 0"
+        kept_out = f"SELECT {EXCLUDED}, count(*) FROM ({self._coding}) WHERE {EXCLUDED} > 0 GROUP BY 1"
+        try:
+            self.database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns} FROM {chunk.relation}")
+            with _whole(self.database):
+                self.database.execute(f"INSERT INTO coded {taken}")
+                if self._mapping.exclude:
+                    self.database.execute(f"INSERT INTO kept_out_ {kept_out}")
+                self.database.execute("INSERT INTO done_ VALUES (?)", [chunk.name])
+        except Fault as error:
+            raise unreadable(chunk, error) from None
 
     def _excluded(self) -> dict[str, int]:
         rules: dict[str, int] = {}
@@ -204,16 +212,6 @@ def _kind(type_: str) -> str:
     if name in {"FLOAT", "DOUBLE"}:
         return "float64"
     return "boolean" if name == "BOOLEAN" else "string"
-
-
-def _type_of(name: str, opened: Opened, mapping: SourceMapping) -> str:
-    found = opened.columns.get(name)
-    if found is None:
-        near = get_close_matches(name, opened.columns, 3, 0.5) or sorted(opened.columns)[:8]
-        raise Misconfigured(
-            f"{mapping.source.words} has no column {name!r}", hint=f"it has {', '.join(near)}; correct the mapping"
-        )
-    return found
 
 
 def _as(column: str, kind: str) -> str:
