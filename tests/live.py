@@ -126,7 +126,7 @@ class Asking(threading.Thread):
         try:
             with self._live.client() as client:
                 known = client.federation()
-                statement = parse_sql(self._sql, known.newest_contracts, list(known.manifest.by_id))
+                statement = parse_sql(self._sql, known.versions, list(known.manifest.by_id))
                 cost = cost_of_epsilon(Fraction(self._epsilon), known.manifest, self._attempts)
                 self.answer = client.ask(
                     statement, cost, known, purpose=self._purpose, wait_seconds=self._wait, on_event=self.events.append
