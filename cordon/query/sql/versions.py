@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -84,7 +85,9 @@ def _table(select: exp.Select, contracts: Versions, text: Text) -> exp.Table:
         text.refuse("FROM names a data set and at most a version of it", table, hint=hint)
     extra = {name for name, value in table.args.items() if value and name not in ("this", "db")}
     if extra or not isinstance(table.this, exp.Identifier):
-        words = ".".join(part for part in (table.db, table.name) if part)
+        # A version after a space is read as another name for the data set.
+        version = table.alias if re.fullmatch("v[0-9]+", table.alias) and not table.db else ""
+        words = ".".join(part for part in (table.db, table.this.name, version) if part)
         _refuse_more(table, words, text)
     return table
 
