@@ -75,7 +75,6 @@ class Rehearsal:
     def facts(self, manifest: Manifest) -> dict[str, object]:
         """For JSON, and for a screen."""
         return {
-            "dataset": f"{self.question.dataset} v{self.question.contract_version}",
             "question": describe(self.question),
             "decision": self.decision,
             "step": f"{self.step} ({STEPS[self.step]})" if self.step else "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cordon.catalogue import Catalogue, listed_contracts
 from cordon.contract import Contract
-from cordon.errors import Malformed, Untrusted
+from cordon.errors import Malformed, Refused, Untrusted
 from cordon.manifest import Manifest, open_manifest_with
 from cordon.query.model import Question
 from cordon.query.sql import Versions
@@ -41,8 +41,15 @@ class Federation:
         return Versions.of((contract for contract, _ in self.catalogue.values()), self.most_offered)
 
     def contract_of(self, question: Question) -> Contract:
-        """The contract that a question of this federation is asked by."""
-        return self.catalogue[question.dataset, question.contract_version][0]
+        """The contract that a question is asked by.
+
+        Raises:
+            Refused: the manifest does not list it, or not any more.
+        """
+        listed = self.catalogue.get((question.dataset, question.contract_version))
+        if listed is None:
+            raise Refused(f"the federation does not list {question.dataset} v{question.contract_version} any more")
+        return listed[0]
 
     def holders(self, contract: Contract, among: Collection[str] | None = None) -> list[str]:
         """Connected forces that say they hold exactly this contract, of all or of those in `among`."""

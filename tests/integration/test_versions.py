@@ -83,7 +83,7 @@ def _rehearsed(live: Live, force: str, name: str) -> tuple[object, object]:
     asking = Rehearsed(BY_COLOUR.format(name), PURPOSE, exact_number("1/2"), 1, "alice")
     with Office.open(live.layout.node_config(force)) as office:
         facts = rehearse(asking, office, int(time.time())).facts(office.manifest)
-    return facts["dataset"], facts["decision"]
+    return str(facts["question"]).removeprefix("COUNT(*) of ").partition(" by ")[0], facts["decision"]
 
 
 def _charge(answer: dict[str, Any], force: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cordon.analyst.federation import Federation
 from cordon.analyst.offers import described, find_contract, note_on_version, print_columns, print_datasets
 from cordon.analyst.releases import Release, best_offer
 from cordon.catalogue import read_catalogue
-from cordon.errors import QuestionRefused
+from cordon.errors import QuestionRefused, Refused
 from cordon.manifest import read_manifest
 from cordon.query.model import Question
 from cordon.query.sql import Versions, parse_sql
@@ -167,6 +167,15 @@ def test_two_versions_that_are_listed_are_offered_apart(offering):
     """A force that holds one version's contract does not hold the other's."""
     federation = offering(essex=(1,), kent=(1, 2), norfolk=(1,))
     assert (federation.holders(OLD), federation.holders(NEW)) == (["essex", "kent", "norfolk"], ["kent"])
+
+
+def test_a_question_by_a_version_that_is_listed_no_more_is_refused(offering):
+    """An old query that is followed after its contract has left the manifest ends in words."""
+    federation = offering(essex=(1,))
+    question = read(federation, "events.v1").question
+    left = {name: found for name, found in federation.catalogue.items() if name != ("events", 1)}
+    with pytest.raises(Refused, match="does not list events v1 any more"):
+        replace(federation, catalogue=left).contract_of(question)
 
 
 # Listing
