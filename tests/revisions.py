@@ -40,11 +40,13 @@ def add_events(layout: Layout, held: Mapping[str, tuple[int, ...]], records: Map
     folder.mkdir()
     for number, payload in enumerate(EVENTS, start=1):
         (folder / f"events.v{number}.toml").write_bytes(payload)
-    _insert(layout.coordinator_config, 'contracts = "../contracts"\n')
+    # In full, because tests copy a party's folder to elsewhere.
+    line = f'contracts = "{folder}"\n'
+    _insert(layout.coordinator_config, line)
     rows = [f"{colour},2025-03-04\n" for colour, count in records.items() for _ in range(count)]
     for force in layout.design.forces:
         home, config = layout.force_folder(force), layout.node_config(force)
-        _insert(config, 'contracts = "../../contracts"\n')
+        _insert(config, line)
         (home / "records" / "events.csv").write_text("colour,day\n" + "".join(rows), encoding="utf-8")
         for version in held.get(force, ()):
             name = f"events.v{version}.toml"
