@@ -21,6 +21,7 @@ SQL = (
     "reading",
     "refusing",
     "scope",
+    "versions",
 )
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
 
