@@ -304,3 +304,34 @@ def test_a_whole_server_that_is_killed_and_a_server_that_is_gone(tmp_path):
                 list(chunks)
         with pytest.raises(Misconfigured, match=r"cannot connect to .* refused"):
             open_source(given, tmp_path)
+
+
+@pytest.mark.slow  # Spark takes half a minute to start
+@pytest.mark.timeout(300)
+def test_spark_is_read_by_the_same_path(tmp_path):
+    """In local mode, where the extra is installed: types, batches, a key, and what is not there."""
+    pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
+    path = tmp_path / "records.parquet"
+    duckdb.sql("""
+        SELECT range AS id, DATE '2024-05-31' AS day, TIMESTAMPTZ '2024-05-31 12:00+00' AS at,
+               1.5::DECIMAL(6, 2) AS paid, [1, 2] AS list, 'Zoë' AS name FROM range(5)
+    """).write_parquet(str(path))
+    given = Source(
+        kind="spark",
+        url="local://here?spark.ui.enabled=false",
+        sql=f"SELECT * FROM parquet.`{path}`",
+        rows_depend_on_one_unit=True,
+    )
+    with open_source(given, tmp_path, batch=2) as opened:
+        assert opened.columns == {
+            "id": "BIGINT", "day": "DATE", "at": "TIMESTAMP", "paid": "DECIMAL(6,2)", "list": "VARCHAR", "name": "VARCHAR",
+        }  # fmt: skip
+        assert "could not be found out" in opened.warnings[0]
+        found = rows(opened, *opened.columns)
+        assert [tuple(map(str, row)) for row in found] == [
+            (str(n), "2024-05-31", "2024-05-31 12:00:00", "1.50", "[1, 2]", "Zoë") for n in range(5)
+        ]
+        with open_source(given.model_copy(update={"resume_by": "id"}), tmp_path, batch=2) as paged:
+            assert [chunk.name for chunk in paged.chunks(duckdb.connect(), ["name"])] == ["1", "3", "4"]
+        with pytest.raises(Misconfigured, match="cannot be found"):
+            open_source(given.model_copy(update={"sql": "SELECT * FROM nowhere"}), tmp_path)

@@ -139,6 +139,7 @@ def test_a_zstandard_file_that_is_cut_off_anywhere_is_refused(tmp_path, scratch)
     nul = tmp_path / "nul.csv.zst"
     duckdb.sql(f"SELECT 1 AS id, '{SECRET}' || chr(0) AS name").write_csv(str(nul), compression="zstd")
     assert "nul.csv.zst: a NUL character" in refusal(Source(path=nul), scratch)
+    assert "only UTF-8 and Latin-1 can be read" in refusal(Source(path=nul, encoding="cp1252"), scratch)
 
 
 def test_a_folder_and_a_pattern_are_read_in_the_order_of_names_whatever_the_order_of_columns(tmp_path, scratch):
