@@ -194,9 +194,7 @@ class CsvFiles(Files):
         )
         try:
             with duckdb.connect() as database:
-                read = database.execute(
-                    f"SELECT * FROM read_csv({_named(path)}, {options}, delim = {delimiter}) LIMIT 0"
-                )
+                read = database.execute(f"SELECT * FROM read_csv({_named(path)}, {options}) LIMIT 0")
                 return [str(part[0]) for part in read.description or ()]
         except duckdb.Error:
             raise Misconfigured(f"{path}: its first line cannot be read as a header") from None
