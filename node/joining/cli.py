@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from cordon.errors import Misconfigured
@@ -170,7 +169,7 @@ def _completed(given: dict[str, str | None], ask: Callable[[_Question], str] | N
 def _ask(question: _Question) -> str:
     def checked(text: str) -> str:
         if text.strip() and not question.form.fullmatch(text.strip()):
-            raise click.BadParameter(f"it looks like this: {question.example}")
+            raise typer.BadParameter(f"it looks like this: {question.example}")
         return text
 
     typer.echo(question.words)

@@ -245,7 +245,7 @@ def _refused(way: Way) -> Finding:
     return to_do(
         NAME,
         f"the coordinator at {way.address} does not accept our certificate",
-        f"see what is said of 'certificate' ({way.certificate}), and ask whether the coordinator has the same authority",
+        f"look at 'certificate' ({way.certificate}) above, and ask whether the coordinator has the same authority",
     )
 
 
