@@ -373,9 +373,7 @@ def answering(text: bytes) -> Callable[[socket.socket], None]:
         (b"", "no answer", "allow CONNECT"),
     ],
 )
-def test_a_proxy_that_refuses_is_told_apart(
-    ends: tuple[Authority, Path], says: bytes, words: str, remedy: str
-) -> None:
+def test_a_proxy_that_refuses_is_told_apart(ends: tuple[Authority, Path], says: bytes, words: str, remedy: str) -> None:
     """The proxy's own words are shown, and what to ask of whoever runs it."""
     with listening(answering(says)) as address:
         found = tried(way(ends[1], "c.example.org:1", proxy=f"http://{address}"))
@@ -446,7 +444,9 @@ class Machine:
         self.mounts.append(f"36 35 {device} / {point} rw,relatime shared:1 - {kind} {source} rw\n")
         (self.root / "proc" / "self" / "mountinfo").write_text("".join(self.mounts))
 
-    def device(self, name: str, number: str, *, uuid: str = "", on: tuple[str, ...] = (), partition_of: str = "") -> None:
+    def device(
+        self, name: str, number: str, *, uuid: str = "", on: tuple[str, ...] = (), partition_of: str = ""
+    ) -> None:
         """Add a block device."""
         parent = self.root / "sys" / "devices" / partition_of if partition_of else self.root / "sys" / "devices"
         folder = parent / name

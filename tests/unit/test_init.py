@@ -141,7 +141,9 @@ def test_a_key_that_the_sample_does_not_have_is_not_filled_in() -> None:
         ({"governance_keys": ()}, "--governance-key"),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_named_by_its_flag(tmp_path: Path, changed: dict[str, object], flag: str) -> None:
+def test_an_answer_that_cannot_be_used_is_named_by_its_flag(
+    tmp_path: Path, changed: dict[str, object], flag: str
+) -> None:
     """Nothing is written, not even the folder."""
     values = {name: getattr(ANSWERS, name) for name in ("force", "coordinator", "governance_keys")} | changed
     with pytest.raises(Misconfigured, match=f"^{flag}: "):
