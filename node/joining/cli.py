@@ -142,7 +142,7 @@ def doctor(
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         typer.echo("".join(f"{line}\n" for line in _lines(findings)), nl=False)
-    raise typer.Exit(any(finding.level is Level.TO_DO for finding in findings))
+    raise typer.Exit(1 if any(finding.level is Level.TO_DO for finding in findings) else 0)
 
 
 def _completed(given: dict[str, str | None], ask: Callable[[_Question], str] | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -321,6 +322,12 @@ def test_a_name_that_does_not_exist_is_said(ends: tuple[Authority, Path]) -> Non
 def test_a_port_where_nobody_listens_is_said(ends: tuple[Authority, Path]) -> None:
     """Refused is not timed out: something answered."""
     check(tried(way(ends[1], f"127.0.0.1:{free_port()}")), Level.TO_DO, "refused the connection")
+
+
+def test_an_address_that_is_none_is_said(ends: tuple[Authority, Path]) -> None:
+    """A port beyond the last one, and a proxy without a port, pass for settings and lead nowhere."""
+    check(tried(way(ends[1], "c.example.org:99999")), Level.TO_DO, "not host:port")
+    check(tried(way(ends[1], "c.example.org:1", proxy="http://proxy.example.org")), Level.TO_DO, "not host:port")
 
 
 @pytest.mark.usefixtures("hasty")
@@ -709,6 +716,23 @@ def test_the_doctor_changes_nothing_and_repeats_no_secret(layout: Layout) -> Non
     assert secrets
     assert not [line for line in secrets if any(line in finding.sentence for finding in findings)]
     assert levels(findings)["connection"] is Level.TO_DO
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["coordinator", "proxy"])
+def test_the_doctor_ends_in_time_when_nobody_answers(layout: Layout, where: str) -> None:
+    """With a peer that takes connections and says nothing, all is over within 15 seconds.
+
+    It takes as long as the doctor is willing to wait.
+    """
+    path = layout.node_config(FORCE)
+    with listening(lambda opened: time.sleep(60)) as address:
+        text = re.sub(r'coordinator = ".*"', f'coordinator = "{address}"', path.read_text())
+        path.write_text(text if where == "coordinator" else f'proxy = "http://{address}"\n{text}')
+        started = time.monotonic()
+        findings = examine(path, now=time.time)
+        assert time.monotonic() - started < 15
+    check({found.name: found for found in findings}["connection"], Level.TO_DO, "answer")
 
 
 def test_work_that_hangs_is_left_alone() -> None:

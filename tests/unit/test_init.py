@@ -171,7 +171,7 @@ def test_nothing_that_exists_is_overwritten(tmp_path: Path, name: str) -> None:
     """One file in the way is named, stays as it is, and nothing is put beside it."""
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(Misconfigured, match=re.escape(str(tmp_path / name.split("ledger")[0].rstrip("/")))):
+    with pytest.raises(Misconfigured, match=re.escape(str(tmp_path / name.removesuffix("/ledger.sqlite")))):
         set_up(tmp_path, ANSWERS)
     assert contents(tmp_path) == {name: b"mine"}
 
@@ -243,7 +243,7 @@ def test_after_a_crash_at_any_file_it_is_run_again(tmp_path: Path, after: int) -
 @pytest.fixture
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Standard input as a script has it."""
-    with open(os.devnull, encoding="utf-8") as nothing:
+    with Path(os.devnull).open(encoding="utf-8") as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         yield
 
@@ -276,7 +276,7 @@ def test_at_a_terminal_it_asks_for_what_is_not_given(
 ) -> None:
     """Each question has a sentence; an answer of the wrong form is asked for again; Enter takes the default."""
     master, slave = pty.openpty()
-    with open(slave, encoding="utf-8") as terminal:
+    with os.fdopen(slave, encoding="utf-8") as terminal:
         answers = ["Kent!", "kent", "Kent Police", "c.example.org:7443", "", f"{KEYS[0]} {KEYS[1]}", "", ""]
         os.write(master, "".join(f"{answer}\n" for answer in answers).encode())
         monkeypatch.setattr(sys, "stdin", terminal)
