@@ -30,7 +30,7 @@ from node.joining import reach
 from node.joining.background import Background, Deadline
 from node.joining.doctor import examine
 from node.joining.finding import Finding, Level
-from node.joining.holdings import age_finding, budget_findings, ledger_findings, missing_columns, read_mappings
+from node.joining.holdings import Sources, age_finding, budget_findings, ledger_findings, missing_columns, read_mappings
 from node.joining.introduction import clock_finding
 from node.joining.machine import cores_finding, disk_findings, state_finding, swap_finding, time_finding, timer_findings
 from node.joining.papers import certificate_findings, files_findings, key_findings, manifest_finding
@@ -695,6 +695,40 @@ def test_columns_that_the_source_lacks_are_found_by_name(laid_out: Layout) -> No
     assert missing_columns(mapping, dict.fromkeys(named, "VARCHAR")) == set()
     gone = min(named)
     assert missing_columns(mapping, dict.fromkeys(named - {gone}, "VARCHAR")) == {gone}
+
+
+def source_finding(layout: Layout, tmp_path: Path, text: str, seconds: float = 20.0) -> Finding:
+    """What is found of the source of a mapping, which is given as TOML."""
+    path = settings_of(layout).mappings[0]
+    path.write_text(re.sub(r"^source = .*$", lambda _: text, path.read_text(), count=1, flags=re.MULTILINE))
+    (found,) = Sources([read_config(path, Mapping)], tmp_path).findings(Deadline(seconds))
+    return found
+
+
+def test_a_source_is_opened_and_held_against_the_mappings_columns(layout: Layout, tmp_path: Path) -> None:
+    """A source that is gone, one that lacks a column, and a whole one; of records nothing is looked at."""
+    named = {c.source for c in read_config(settings_of(layout).mappings[0], Mapping).columns.values() if c.source}
+    check(source_finding(layout, tmp_path, f'source = "{tmp_path}/none.csv"'), Level.TO_DO, "none.csv")
+    records = tmp_path / "records.csv"
+    records.write_text(",".join(sorted(named)[1:]) + "\n" + "secret," * 3 + "\n")
+    lacking = source_finding(layout, tmp_path, f'source = "{records}"')
+    check(lacking, Level.TO_DO, f"has no column {min(named)}")
+    assert "secret" not in lacking.sentence
+    records.write_text(",".join(named) + "\n")
+    check(source_finding(layout, tmp_path, f'source = "{records}"'), Level.OK, "opens")
+
+
+def test_a_source_that_does_not_answer_holds_nothing_up(layout: Layout, tmp_path: Path) -> None:
+    """A database that takes the connection and says nothing is a warning, when the time is over."""
+    path = settings_of(layout).mappings[0]
+    with listening(lambda opened: time.sleep(0.8)) as address:
+        text = re.sub(r"^source = .*\n", "", path.read_text(), count=1, flags=re.MULTILINE)
+        server = f'[source]\nkind = "postgresql"\nurl = "postgresql://reader@{address}/records"\ntable = "stops"\n\n'
+        path.write_text(text.replace("[columns]", f"{server}[columns]"))
+        started = time.monotonic()
+        (found,) = Sources([read_config(path, Mapping)], tmp_path).findings(Deadline(0.3))
+        assert time.monotonic() - started < 3
+    check(found, Level.WARNING, "did not open in time")
 
 
 # The whole
