@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from demo.layout import choose_forces, force_names
 from demo.nominals.population import OVERLAP, SEED, make_population, persons_for
 from demo.nominals.systems import SYSTEMS, system_of
 from demo.nominals.truth import Truth, overlap_of
-from demo.nominals.writing import workshop, write_force, write_mapping
+from demo.nominals.writing import write_force, write_mapping
 
 MOST_FORCES, MOST_ROWS = 200, 100_000_000
 
@@ -31,21 +32,23 @@ def main(arguments: list[str] | None = None) -> int:
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     truths = {}
-    with workshop() as database, Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("forces", total=len(names))
         for number, name in enumerate(names):
             system = asked.style or system_of(number)
             bar.update(task, description=f"{name} ({system})")
             records = into / name / "records"
             records.mkdir(parents=True)
-            truths[name] = write_force(database, population, number, system, records)
+            truths[name] = write_force(population, number, system, records)
             write_mapping(system, into / name)
             bar.advance(task)
         bar.update(task, description="the truth")
     truth = Truth(truths, overlap_of(population))
     (into / "truth.json").write_text(truth.to_json(), encoding="utf-8")
     rows, persons = sum(of.rows for of in truths.values()), sum(truth.overlap.known_to.values())
-    print(f"{rows:,} records of {persons:,} made-up persons in {len(names)} forces lie in {into}; truth.json counts them")
+    print(
+        f"{rows:,} records of {persons:,} made-up persons in {len(names)} forces lie in {into}; truth.json counts them"
+    )
     return 0
 
 
@@ -57,15 +60,19 @@ def _names(forces: int) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo.nominals", description=__doc__)
     parser.add_argument("--forces", type=_between(1, MOST_FORCES), default=43, help="number of forces (43)")
-    parser.add_argument("--rows", type=_between(1, MOST_ROWS), default=100_000, help="rows of all forces, about (100000)")
+    parser.add_argument(
+        "--rows", type=_between(1, MOST_ROWS), default=100_000, help="rows of all forces, about (100000)"
+    )
     parser.add_argument("--into", type=Path, required=True, help="a new or empty folder")
     parser.add_argument("--style", choices=list(SYSTEMS), help="one records system for all forces, not each another")
     parser.add_argument("--seed", type=_between(0, 2**32 - 1), default=SEED, help="another seed, other persons")
-    parser.add_argument("--overlap", type=float, default=OVERLAP, help="share of a force's persons known elsewhere (0.05)")
+    parser.add_argument(
+        "--overlap", type=float, default=OVERLAP, help="share of a force's persons known elsewhere (0.05)"
+    )
     return parser
 
 
-def _between(low: int, high: int):  # type: ignore[no-untyped-def]
+def _between(low: int, high: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text.replace(",", "").replace("_", ""))
         if not low <= value <= high:

@@ -34,6 +34,9 @@ DAYS = 731
 BATCH = 250_000
 """Persons whose rows are made at once, which bounds memory."""
 
+FEWEST_BATCHES = 2
+"""So that what is spread over several files is so in a small example too."""
+
 NAMELESS = 0.005
 """Rows that name nobody, as a share of those that do."""
 
@@ -56,8 +59,9 @@ def batches(population: Population, force: int, seen_as: Mapping[int, int]) -> I
     persons = population.persons(force)
     (stream,) = np.random.SeedSequence([population.seed, population.forces, force]).spawn(1)
     generator = np.random.default_rng(stream)
-    for start in range(0, len(persons), BATCH):
-        rows = _Rows(population, force, persons[start : start + BATCH], generator)
+    size = min(BATCH, -(-len(persons) // FEWEST_BATCHES))
+    for start in range(0, len(persons), size):
+        rows = _Rows(population, force, persons[start : start + size], generator)
         yield rows.columns(seen_as)
 
 
@@ -84,6 +88,8 @@ class _Rows:
         dated = (self.generator.random(len(day)) >= 0.02) | (self.occasion > 0)
         return {
             "person": _known(self.of, self.named),
+            # Of each person one row, from which what is said of the person itself is taken.
+            "leads": self.named & (self.occasion == 0),
             "ref": (self.of * 2_654_435_761 + 977 * self.force) % 10_000_000_000,
             "day": _known(FIRST_DAY + day, dated),
             "second": self._second(day),
@@ -107,7 +113,8 @@ class _Rows:
     def _role(self) -> Positions:
         mostly = chosen(self._share("role"), MOSTLY)
         now = chosen(self.generator.random(len(self.of)), ANY_ROLE)
-        return np.where(self.generator.random(len(self.of)) < AS_MOSTLY, mostly, now)
+        role: Positions = np.where(self.generator.random(len(self.of)) < AS_MOSTLY, mostly, now)
+        return role
 
     def _day(self) -> Whole:
         """Days that differ among one person's rows: a step below 17 shares no divisor with 731 = 17 · 43."""
@@ -134,7 +141,8 @@ class _Rows:
     def _outcome(self, role: Positions) -> Positions:
         edges = np.cumsum(OUTCOME_WEIGHTS, axis=1)[:, :-1]
         at = self.generator.random(len(role))
-        return np.sum([at >= edge[role] for edge in edges.T], axis=0, dtype=np.uint8)
+        outcome: Positions = np.sum([at >= edge[role] for edge in edges.T], axis=0, dtype=np.uint8)
+        return outcome
 
     def _loss(self, role: Positions) -> Columns:
         """Pence that a victim has lost, never half a pound over, so that no rounding rule matters."""
@@ -191,7 +199,8 @@ def _written(first: int, count: int) -> NDArray[np.int32]:
     days = np.datetime64(first, "D") + np.arange(count)
     months = days.astype("datetime64[M]")
     year, month = months.astype(int) // 12 + 1970, months.astype(int) % 12 + 1
-    return (10_000 * year + 100 * month + (days - months).astype(int) + 1).astype(np.int32)
+    written: NDArray[np.int32] = (10_000 * year + 100 * month + (days - months).astype(int) + 1).astype(np.int32)
+    return written
 
 
 _BIRTHS = _written(_BIRTHS_FROM, 53_000)

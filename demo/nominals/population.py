@@ -57,9 +57,7 @@ class Population:
         """The persons whom a force knows: its own, and those of others."""
         own = np.arange(self.homes[force], self.homes[force + 1])
         guests = [
-            self.homes[home] + np.flatnonzero(known[:, force])
-            for home, known in enumerate(self.known)
-            if home != force
+            self.homes[home] + np.flatnonzero(known[:, force]) for home, known in enumerate(self.known) if home != force
         ]
         return np.concatenate([own, *guests])
 
@@ -99,7 +97,7 @@ def make_population(
     exporters = np.argsort(-sizes)[: max(1, forces // 12)]
     streams = np.random.SeedSequence([seed, forces]).spawn(forces)
     known = tuple(
-        _known(np.random.default_rng(stream), home, int(round(share * sizes[home])), reach, exporters, sizes)
+        _known(np.random.default_rng(stream), home, round(share * float(sizes[home])), reach, exporters, sizes)
         for home, stream in enumerate(streams)
     )
     return Population(seed, np.concatenate([[0], np.cumsum(sizes)]), known, most_rows)
@@ -112,7 +110,7 @@ def persons_for(rows: int, forces: int, overlap: float = OVERLAP, most_rows: int
     # The mean of a whole number is the sum of P(at least r) over r.
     alone = (1 - share) * (several**-_TAIL).sum()
     known_elsewhere = share * mean * (several**-_TAIL_IF_SHARED).sum()
-    return max(1, round(rows / (alone + known_elsewhere)))
+    return max(1, round(rows / float(alone + known_elsewhere)))
 
 
 def _shared(reach: Reals, overlap: float, forces: int) -> tuple[float, float]:

@@ -83,3 +83,8 @@ def dated(form: str, missing: str = "") -> str:
 def named(prefix: str, digits: int = 10) -> str:
     """The force's own number of a person, or nothing."""
     return f"CASE WHEN person IS NOT NULL THEN '{prefix}' || lpad(ref::VARCHAR, {digits}, '0') END"
+
+
+def moment(second: str) -> str:
+    """The time stamp at a second of the day."""
+    return f"make_timestamp(1000000 * (86400 * day + {second}))"

@@ -8,30 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from demo.nominals.spelling import PHONE, VEHICLE, dated, named, or_else, pick, pick_any
+from demo.nominals.spelling import PHONE, VEHICLE, dated, moment, named, or_else, pick, pick_any
 from demo.nominals.values import ETHNICITIES, GROUPS, OFFENCES
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text files with a separator."""
+    """Text with a separator."""
 
     name: str
+    """Of the file; with `*` in it, a file for each batch of rows, with its number there."""
+
     delimiter: str = ","
     encoding: str = "utf-8"
     line_ends: tuple[str, ...] = ("\n",)
     """Taken in turn, some thousand lines each."""
 
-    parts: int = 1
-    """Files that the rows are spread over; their numbers stand in the place of `*`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A folder of Parquet files."""
+    """A folder of Parquet files, one for each batch of rows."""
 
     name: str
-    parts: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ _POUNDS_WITH_COMMAS = "format('{:,}', loss // 100) || '.' || lpad((loss % 100)::
 _STATIONS = ("Caf\u00e9 Row", "Ynys M\u00f4n", "Saint-H\u00e9lier Street", "B\u00e2le Wharf", "Market Square")
 
 ALDER = System(
-    Text("nominals.csv"),
+    Text("persons.csv"),
     {
         "person_ref": named("A"),
         "pnc": "CASE WHEN mess % 3 = 0 THEN pnc_bare(pnc, wrong_letter) ELSE pnc_long(pnc, wrong_letter) END",
@@ -97,12 +95,14 @@ BIRCH = System(
         "Date recorded": dated("%d/%m/%Y", "01/01/1900"),
         "Age": or_else("age::VARCHAR", "N/K"),
         "Value of loss": or_else(f"'£' || {_POUNDS_WITH_COMMAS}", "N/K"),
-        "Involvement": pick_any("role", (("Suspect", "Offender"), ("Victim", "Aggrieved"), ("Misper",), ("Witness",), ("N/K",))),
+        "Involvement": pick_any("role", (
+            ("Suspect", "Offender"), ("Victim", "Aggrieved"), ("Misper",), ("Witness",), ("N/K",),
+        )),
         "Sex": pick("gender", ("Male", "Female", "Non-binary", "N/K")),
         "Ethnicity (16+1)": or_else(pick("ethnic_group", _GROUPS), "N/K"),
         "Offence type": pick("offence", (
-            "Burglary", "Crim dam", "Drugs", "Fraud", "Public order", "Robbery", "RASSO", "Theft", "Vehicle crime", "VAP",
-            "Off weapon", "No offence", "N/K",
+            "Burglary", "Crim dam", "Drugs", "Fraud", "Public order", "Robbery", "RASSO", "Theft", "Vehicle crime",
+            "VAP", "Off weapon", "No offence", "N/K",
         )),
         "Risk level": pick("risk", ("High", "Medium", "Low", "Absent", "n/a", "N/K")),
         "Result": pick("outcome", ("Charge", "Caution", "NFA", "Traced", "Under investigation", "N/K")),
@@ -124,8 +124,12 @@ CEDAR = System(
         "LOSS": f"{_POUNDS} || ' GBP'",
         "ROLE_CD": pick("role", ("S", "V", "MP", "W", "U")),
         "SEX_CD": pick("gender", ("1", "2", "9", "0")),
-        "IC_CODE": pick_any("ethnicity", (("IC4", "IC5"), ("IC3",), ("",), ("IC1", "IC1", "IC2"), ("IC6",), ("",), ("IC9", "IC0"))),
-        "OFFENCE_CD": pick("offence", ("BUR", "CDA", "DRU", "FRA", "PUB", "ROB", "SEX", "THE", "VEH", "VIO", "WPN", "NIL", "99")),
+        "IC_CODE": pick_any("ethnicity", (
+            ("IC4", "IC5"), ("IC3",), ("",), ("IC1", "IC1", "IC2"), ("IC6",), ("",), ("IC9", "IC0"),
+        )),
+        "OFFENCE_CD": pick("offence", (
+            "BUR", "CDA", "DRU", "FRA", "PUB", "ROB", "SEX", "THE", "VEH", "VIO", "WPN", "NIL", "99",
+        )),
         "RISK_CD": pick("risk", ("1", "2", "3", "4", "0", "99")),
         "OUTCOME_CD": pick("outcome", ("1", "2", "3", "4", "5", "99")),
         "PLACE": pick("mess % 5", _STATIONS),
@@ -143,7 +147,7 @@ HOME_OFFICE = (
 """Of each offence group, some classes; as in demo/mappings/nominals/codes/offence_classes.csv."""
 
 ELM = System(
-    Text("extract-*.txt.gz", delimiter="|", encoding="utf-8-sig", parts=3),
+    Text("extract-*.txt.gz", delimiter="|", encoding="utf-8-sig"),
     {
         "nominal_no": named("E-"),
         "pnc_no": "pnc_long(pnc, wrong_letter)",
@@ -200,8 +204,7 @@ ROWAN = System(
     ),
     {
         "nominal": "CASE WHEN person IS NOT NULL THEN ref END",
-        "at_utc": "strftime(TIMESTAMP '1970-01-01' + to_days(day::INTEGER) "
-        "+ to_seconds(second - CASE WHEN summer THEN 3600 ELSE 0 END), '%Y-%m-%dT%H:%M:%SZ')",
+        "at_utc": f"replace(({moment('second - 3600 * summer::INTEGER')})::VARCHAR, ' ', 'T') || 'Z'",
         "age": "age",
         "role": pick("role", ("suspect", "victim", "missing", "witness", "unknown")),
         "offence": pick("offence", OFFENCES),
@@ -226,7 +229,7 @@ WILLOW = System(
     ),
     {
         "person_id": "CASE WHEN person IS NOT NULL THEN ref END",
-        "recorded": "strftime(TIMESTAMP '1970-01-01' + to_days(day::INTEGER) + to_seconds(second), '%d/%m/%Y %H:%M')",
+        "recorded": f"strftime({moment('second')}, '%d/%m/%Y %H:%M')",
         "age": "age::INTEGER",
         "role": pick("role", ("SUSP", "VICT", "MISP", "WITN", "")),
         "offence": pick("offence", OFFENCES),

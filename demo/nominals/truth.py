@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from demo.nominals.draws import Flags, Whole
+from demo.nominals.facts import Columns
 from demo.nominals.population import PNC_STATES, Population
 from demo.nominals.values import CODES
 
@@ -76,7 +76,9 @@ class Truth:
             "pairs": self.overlap.pairs.tolist(),
             "pairs_by_pnc": self.overlap.pairs_by_pnc.tolist(),
         }
-        return json.dumps({"forces": {name: asdict(of) for name, of in self.forces.items()}, "overlap": overlap}, indent=1)
+        return json.dumps(
+            {"forces": {name: asdict(of) for name, of in self.forces.items()}, "overlap": overlap}, indent=1
+        )
 
 
 def overlap_of(population: Population) -> Overlap:
@@ -108,53 +110,78 @@ def _stands_right(population: Population, persons: Whole, force: int) -> Flags:
     return right
 
 
-def force_truth(database: duckdb.DuckDBPyConnection, *, repeats: bool) -> ForceTruth:
-    """Count what the table `facts` of one force says.
+class Tally:
+    """Counts of one force, as its rows go by. All of a person's rows must go by at once."""
 
-    Args:
-        repeats: whether its records system holds some rows twice.
-    """
-    database.execute("CREATE OR REPLACE TEMP VIEW counted AS SELECT * FROM facts WHERE NOT restricted")
-    rows, persons, nameless, repeated, restricted = _one(
-        database,
-        "SELECT count(*), count(DISTINCT person), count(*) FILTER (person IS NULL), count(*) FILTER (copies > 1), "
-        "(SELECT count(*) FROM facts WHERE restricted) FROM counted",
-    )
-    given = {
-        "age": "age",
-        "loss_gbp": "loss",
-        "pnc_id": "CASE WHEN wrong_letter = 0 THEN pnc END",
-        "phone": "CASE WHEN NOT no_mobile THEN phone END",
-        "vehicle": "vehicle",
-    }
-    totals = {"age": f"least(age, {MOST_AGE})", "loss_gbp": f"least((loss + 50) // 100, {MOST_LOSS})"}
-    return ForceTruth(
-        rows=rows,
-        persons=persons,
-        rows_without_person=nameless,
-        restricted=restricted,
-        repeated=repeated if repeats else 0,
-        counts={
-            column: {codes[at]: count for at, count in _table(database, f'"{column}"').items()}
-            for column, codes in CODES.items()
-        },
-        months=_table(database, "coalesce(strftime(DATE '1970-01-01' + day::INTEGER, '%Y-%m'), '')"),
-        given=dict(zip(given, _one(database, _select("count", given)), strict=True)),
-        totals=dict(zip(totals, _one(database, _select("sum", totals)), strict=True)),
-        rows_per_person=_table(
-            database, "met", "(SELECT count(*) AS met FROM counted WHERE person IS NOT NULL GROUP BY person)"
-        ),
-    )
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._sums: Counter[str] = Counter()
+        self._counts = {column: np.zeros(len(codes), np.int64) for column, codes in CODES.items()}
+        self._months: NDArray[np.int64] = np.zeros(25, np.int64)
+        self._met: Counter[int] = Counter()
+
+    def add(self, rows: Columns) -> None:
+        """Count some rows."""
+        counted = ~rows["restricted"]
+        named = counted & ~np.ma.getmaskarray(rows["person"])
+        self._sums["restricted"] += int(np.sum(~counted))
+        self._sums["rows"] += int(counted.sum())
+        self._sums["nameless"] += int(np.sum(counted & ~named))
+        self._sums["repeated"] += int(np.sum(counted & (rows["copies"] > 1)))
+        for column, codes in CODES.items():
+            self._counts[column] += np.bincount(rows[column][counted], minlength=len(codes))
+        dated = counted & ~np.ma.getmaskarray(rows["day"])
+        months = _month(np.ma.getdata(rows["day"])[dated])
+        self._months += np.bincount(months, minlength=25)
+        self._months[-1] += int(np.sum(counted & ~dated))
+        _, met = np.unique(rows["person"].data[named], return_counts=True)
+        self._met.update(met.tolist())
+        self._add_values(rows, counted)
+
+    def _add_values(self, rows: Columns, counted: Flags) -> None:
+        whole = {
+            "age": np.minimum(rows["age"], MOST_AGE),
+            "loss_gbp": np.minimum((rows["loss"] + 50) // 100, MOST_LOSS),
+            "pnc_id": np.ma.masked_where(rows["wrong_letter"] > 0, rows["pnc"]),
+            "phone": np.ma.masked_where(rows["no_mobile"], rows["phone"]),
+            "vehicle": rows["vehicle"],
+        }
+        for column, values in whole.items():
+            known = counted & ~np.ma.getmaskarray(values)
+            self._sums[f"given {column}"] += int(known.sum())
+            self._sums[f"sum {column}"] += int(values.data[known].sum())
+
+    def truth(self, *, repeats: bool) -> ForceTruth:
+        """What the counts come to.
+
+        Args:
+            repeats: whether the force's records system holds some rows twice.
+        """
+        start = np.datetime64("2024-01")
+        names = [*(str(start + month) for month in range(24)), ""]
+        return ForceTruth(
+            rows=self._sums["rows"],
+            persons=sum(self._met.values()),
+            rows_without_person=self._sums["nameless"],
+            restricted=self._sums["restricted"],
+            repeated=self._sums["repeated"] if repeats else 0,
+            counts={column: _named(CODES[column], counts) for column, counts in self._counts.items()},
+            months=_named(names, self._months),
+            given={column: self._sums[f"given {column}"] for column in _VALUES},
+            totals={column: self._sums[f"sum {column}"] for column in _VALUES[:2]},
+            rows_per_person=dict(sorted(self._met.items())),
+        )
 
 
-def _select(aggregate: str, of: Mapping[str, str]) -> str:
-    return f"SELECT {', '.join(f'coalesce({aggregate}({expression}), 0)' for expression in of.values())} FROM counted"
+_VALUES = ("age", "loss_gbp", "pnc_id", "phone", "vehicle")
+_FIRST_MONTH = 12 * (2024 - 1970)
 
 
-def _one(database: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
-    return tuple(int(value) for value in database.execute(query).fetchall()[0])
+def _month(days: Whole) -> Whole:
+    """Months since January 2024."""
+    months: Whole = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return months - _FIRST_MONTH
 
 
-def _table(database: duckdb.DuckDBPyConnection, key: str, source: str = "counted") -> dict[int | str, int]:  # type: ignore[type-arg,unused-ignore]
-    rows = database.execute(f"SELECT {key} AS key, count(*) FROM {source} GROUP BY key ORDER BY key").fetchall()
-    return dict(rows)
+def _named(names: Sequence[str], counts: NDArray[np.int64]) -> dict[str, int]:
+    return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
