@@ -27,7 +27,7 @@ class ForceTruth:
     persons: int
     rows_without_person: int
     restricted: int
-    """Rows that are left out because they are restricted."""
+    """Rows of the source that are left out because they are restricted."""
 
     repeated: int
     """Rows that stand twice in the source, of those that are counted."""
@@ -125,6 +125,7 @@ class Tally:
         counted = ~rows["restricted"]
         named = counted & ~np.ma.getmaskarray(rows["person"])
         self._sums["restricted"] += int(np.sum(~counted))
+        self._sums["restricted twice"] += int(np.sum(~counted & (rows["copies"] > 1)))
         self._sums["rows"] += int(counted.sum())
         self._sums["nameless"] += int(np.sum(counted & ~named))
         self._sums["repeated"] += int(np.sum(counted & (rows["copies"] > 1)))
@@ -163,7 +164,7 @@ class Tally:
             rows=self._sums["rows"],
             persons=sum(self._met.values()),
             rows_without_person=self._sums["nameless"],
-            restricted=self._sums["restricted"],
+            restricted=self._sums["restricted"] + (self._sums["restricted twice"] if repeats else 0),
             repeated=self._sums["repeated"] if repeats else 0,
             counts={column: _named(CODES[column], counts) for column, counts in self._counts.items()},
             months=_named(names, self._months),

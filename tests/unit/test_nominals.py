@@ -23,7 +23,9 @@ from demo.nominals.systems import SYSTEMS, system_of
 from demo.nominals.truth import overlap_of
 from demo.nominals.values import CODES, ETHNICITIES
 from demo.nominals.writing import MAPPINGS, write_force, write_mapping
+from node.load import load
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 CONTRACT = next(c for c in map(Contract.from_toml, bundled_contracts()) if (c.dataset, c.version) == ("nominals", 2))
 BOUND = CONTRACT.unit.max_rows_per_unit
@@ -213,13 +215,13 @@ def made(tmp_path_factory):
         (root / system / "records").mkdir(parents=True)
         truths[system] = write_force(population, number, system, root / system / "records")
         write_mapping(system, root / system)
-    return root, truths
+    return root, truths, population
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_each_mapping_fits_the_contract(system, made):
     """A force's files and mapping lie where the mapping says, and it maps every column."""
-    root, _ = made
+    root = made[0]
     mapping = read_config(root / system / "nominals.v2.toml", Mapping)
     mapping.check(CONTRACT)
     assert set(mapping.columns) == {column.name for column in CONTRACT.columns}
@@ -234,7 +236,7 @@ def test_there_is_a_mapping_for_each_system():
 
 def test_files_are_as_messy_as_they_are_said_to_be(made):
     """Encodings, separators, line ends, parts and compression are those of the records system."""
-    root, _ = made
+    root = made[0]
     birch = (root / "birch" / "records" / "Nominal extract.csv").read_bytes()
     assert birch.count(b"\r\n") == birch.count(b"\n")
     assert "£" in birch.decode("windows-1252")
@@ -251,7 +253,7 @@ def test_files_are_as_messy_as_they_are_said_to_be(made):
 
 def test_the_truth_is_in_the_files(made):
     """Rows, repeats and persons of the files, read without a mapping, are those of the truth."""
-    root, truths = made
+    root, truths, _ = made
     with (root / "alder" / "records" / "persons.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["restricted"] == "N"]
     true = truths["alder"]
@@ -275,10 +277,87 @@ def test_the_truth_is_in_the_files(made):
 
 def test_what_a_system_cannot_say_is_not_in_its_truth(made):
     """Officers' identity codes have no mixed group: such rows are unknown there, and counted as unknown."""
-    _, truths = made
+    _, truths, _ = made
     assert "mixed" not in truths["cedar"].counts["ethnicity"]
     assert "not_stated" not in truths["cedar"].counts["ethnicity"]
     assert set(truths["alder"].counts["ethnicity"]) == set(ETHNICITIES)
+
+
+# Loaded through the mappings
+
+
+@pytest.fixture(scope="module")
+def loaded(made):
+    """Every force's snapshot, opened, and what its load reported, by system."""
+    root = made[0]
+    key = root / "linkage.key"
+    key.write_text("5e" * 32 + "\n")
+    key.chmod(0o600)
+    found = {}
+    for system in SYSTEMS:
+        state = root / system / "state"
+        state.mkdir(mode=0o700)
+        mapping = read_config(root / system / "nominals.v2.toml", Mapping)
+        outcome = load(mapping, CONTRACT, state, linkage_key=key, progress=lambda _: None)
+        database = duckdb.connect(str(snapshot_path(state, "nominals", 2)), read_only=True)
+        found[system] = (database, outcome.quality)
+    yield found
+    for database, _ in found.values():
+        database.close()
+
+
+def grouped(database, key, value="count(*)"):
+    """An aggregate over a snapshot, by the values of an expression."""
+    return dict(database.execute(f"SELECT {key}, {value} FROM snapshot GROUP BY ALL").fetchall())
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_each_mapping_brings_back_what_is_true(system, made, loaded):
+    """Whatever the spelling, the snapshot has each code, month, sum, identifier and person exactly as often as is so."""
+    true, (database, _) = made[1][system], loaded[system]
+    for column in CONTRACT.columns:
+        if isinstance(column, Category):
+            codes = {column.codes[at].code: count for at, count in grouped(database, column.name).items()}
+            assert codes == true.counts[column.name], column.name
+    months = grouped(database, "recorded__month")
+    named = {"" if at is None else f"{at // 12}-{at % 12 + 1:02d}": count for at, count in months.items()}
+    assert named == true.months
+    one = database.execute(
+        f"SELECT {', '.join(f'count({name})' for name in true.given)}, {', '.join(f'sum({n})' for n in true.totals)} "
+        "FROM snapshot"
+    ).fetchone()
+    assert one == (*true.given.values(), *true.totals.values())
+    assert Counter(grouped(database, "CASE WHEN unit_ >= 0 THEN unit_ END").values()) == Counter(
+        [true.rows_without_person, *(met for met, persons in true.rows_per_person.items() for _ in range(persons))]
+    )
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_load_reports_what_it_left_out(system, made, loaded):
+    """Restricted rows, repeats and rows without a person are counted as they are; nothing is over the bound."""
+    true, (_, quality) = made[1][system], loaded[system]
+    assert sum(quality.rows_excluded.values()) == true.restricted
+    assert quality.rows_repeated == true.repeated
+    assert quality.rows_without_unit == true.rows_without_person
+    assert quality.rows_over_bound == 0
+    assert quality.rows_read == true.rows + true.restricted + true.repeated
+
+
+def test_every_value_is_understood(loaded):
+    """No local value is left that no code stands for, in any force."""
+    for _, quality in loaded.values():
+        for column in quality.columns:
+            if column.column in CODES:
+                assert column.mended == 0, column
+
+
+def test_the_same_person_is_the_same_in_every_force(made, loaded):
+    """Hashed PNC ids of two forces agree for exactly the persons whose id stands right in both."""
+    ids = [set(grouped(database, "pnc_id")) - {None} for database, _ in loaded.values()]
+    shared = [[len(some & others) for others in ids] for some in ids]
+    population = made[2]
+    assert shared == overlap_of(population).pairs_by_pnc.tolist()
+    assert min(min(line) for line in shared) > 0
 
 
 # Command line
