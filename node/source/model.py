@@ -100,10 +100,17 @@ class Source(ConfigModel):
         if (self.url is None) == (self.kind in SERVERS):
             raise ValueError(f"a source of kind {self.kind} " + ("needs a url" if self.url is None else "has no url"))
         if (self.path is None) == (self.kind not in SERVERS):
-            raise ValueError(f"a source of kind {self.kind} " + ("needs a path" if self.path is None else "has no path"))
+            raise ValueError(
+                f"a source of kind {self.kind} " + ("needs a path" if self.path is None else "has no path")
+            )
+        self._check_table()
+        self._check_password()
+        return self
+
+    def _check_table(self) -> None:
         if self.kind in FILES:
-            if self.table is not None or self.resume_by is not None:
-                raise ValueError("files have neither a table nor resume_by")
+            if self.table is not None or self.sql is not None or self.resume_by is not None:
+                raise ValueError("files have neither a table, nor sql, nor resume_by")
         elif (self.table is None) == (self.sql is None):
             raise ValueError("a database needs either a table or sql")
         if self.sql is not None and not self.rows_depend_on_one_unit:
@@ -111,11 +118,12 @@ class Source(ConfigModel):
                 "sql needs rows_depend_on_one_unit = true: whoever writes a view must make sure that one person's "
                 "records never change a row of another's"
             )
+
+    def _check_password(self) -> None:
         if self.password_env is not None and self.password_file is not None:
             raise ValueError("a password comes from password_env or from password_file, not from both")
         if self.url is not None and ":" in self.url.split("://", 1)[1].split("/", 1)[0].rpartition("@")[0]:
             raise ValueError("the url must not hold a password; name password_env or password_file")
-        return self
 
     @property
     def words(self) -> str:
