@@ -30,6 +30,9 @@ from node.snapshot import snapshot_path
 CONTRACT = next(c for c in map(Contract.from_toml, bundled_contracts()) if (c.dataset, c.version) == ("nominals", 2))
 BOUND = CONTRACT.unit.max_rows_per_unit
 
+pytestmark = pytest.mark.xdist_group("nominals")
+"""Seven loads take some seconds: once is enough."""
+
 
 def all_rows(population, force, seen_as=()):
     """Every row of a force, as one table of facts."""
