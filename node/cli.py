@@ -24,6 +24,7 @@ from node.mapping import Mapping
 from node.officer_cli import add_officer_commands
 from node.options import DEFAULT_CONFIG, ConfigPath
 from node.policy_cli import policy_app
+from node.suggest.cli import map_app
 
 app = typer.Typer(
     name="node",
@@ -35,6 +36,7 @@ app = typer.Typer(
 add_officer_commands(app)
 add_history_command(app)
 app.add_typer(policy_app)
+app.add_typer(map_app)
 
 
 @app.command()

@@ -100,7 +100,9 @@ class Source(ConfigModel):
         if (self.url is None) == (self.kind in SERVERS):
             raise ValueError(f"a source of kind {self.kind} " + ("needs a url" if self.url is None else "has no url"))
         if (self.path is None) == (self.kind not in SERVERS):
-            raise ValueError(f"a source of kind {self.kind} " + ("needs a path" if self.path is None else "has no path"))
+            raise ValueError(
+                f"a source of kind {self.kind} " + ("needs a path" if self.path is None else "has no path")
+            )
         if self.kind in FILES:
             if self.table is not None or self.resume_by is not None:
                 raise ValueError("files have neither a table nor resume_by")

@@ -1,0 +1,270 @@
+"""A proposed mapping finds what is there, is never sure of what is wrong, and prints nothing that names somebody."""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+import tomllib
+from collections import Counter
+from functools import cache
+
+import duckdb
+import pytest
+
+import messysources
+from cordon.catalogue import bundled_contracts
+from cordon.configfile import read_config
+from cordon.contract import Contract
+from cordon.errors import Misconfigured
+from demo.layout import HERE
+from demo.nominals import write_nominals
+from node.mapping import Mapping
+from node.source.model import Kind, Source
+from node.suggest.cli import source_of
+from node.suggest.codes import Confidence, propose_codes
+from node.suggest.names import name_likeness, words
+from node.suggest.propose import suggest
+from node.suggest.sample import Sample
+from node.suggest.write import as_toml, text
+
+CONTRACTS = {
+    contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts()) if contract.version == 1
+}
+SOURCE = Source.model_validate({"path": "/records/records.csv"})
+
+
+def sampled(relation, rows=3000):
+    """Samples of the columns of what DuckDB can select from."""
+    found = duckdb.sql(f"SELECT * FROM {relation} LIMIT {rows}")
+    names, lines = found.columns, found.fetchall()
+    return {
+        name: Sample(Counter(str(value) for value in values if value not in (None, "")), 0)
+        for name, values in zip(names, zip(*lines, strict=True), strict=True)
+    }
+
+
+@cache
+def proposed(make):
+    """What is suggested for a made-up source."""
+    messy = make()
+    samples = {name: Sample(*messysources.counted(values)) for name, values in messy.columns.items()}
+    return suggest(CONTRACTS[messy.dataset], samples)
+
+
+def completed(content):
+    """A proposal in which a person has filled in what is required."""
+    return (
+        content.replace('# domain = "…"', 'domain = "some_records"')
+        .replace("# as_at", "as_at")
+        .replace("# first_month", "first_month")
+        .replace("# last_month", "last_month")
+    )
+
+
+@pytest.mark.parametrize("dataset", ["stop_search", "street_crime", "nominals"])
+def test_every_column_of_the_bundled_sources_is_found(dataset, tmp_path):
+    """For each bundled source the proposal feeds every column from where the force's own mapping does."""
+    if dataset == "nominals":
+        write_nominals(tmp_path / "nominals.csv", number=1, forces=3, persons=400)
+        samples = sampled(f"read_csv('{tmp_path}/nominals.csv', all_varchar = true)")
+    else:
+        samples = sampled(f"'{HERE}/data/{dataset}.parquet'")
+    mapping = read_config(HERE / "mappings" / f"{dataset}.toml", Mapping)
+    found = suggest(CONTRACTS[dataset], samples)
+    assert {item.column.name: item.source for item in found.columns} == {
+        name: mapped.source for name, mapped in mapping.columns.items()
+    }
+    for item in found.columns:
+        mapped = mapping.columns[item.column.name]
+        assert {code.local: code.code for code in item.found.codes if not code.as_it_is and code.code} == mapped.codes
+        assert item.found.time_zone == mapped.time_zone
+        assert item.confidence > Confidence.GUESS
+
+
+@pytest.mark.parametrize("make", messysources.SOURCES, ids=lambda make: make.__name__)
+def test_most_columns_of_a_messy_source_are_found_and_what_is_sure_is_right(make):
+    """At least four of five columns are found in sources with names and codes of their own; none that is sure is wrong."""
+    messy = make()
+    found = proposed(make)
+    right = [item for item in found.columns if messy.truth.get(item.column.name) == item.source]
+    assert len(right) >= 0.8 * len(messy.truth)
+    wrong = [item for item in found.columns if item not in right]
+    assert [item.column.name for item in wrong if item.confidence is Confidence.SURE] == []
+
+
+def test_what_values_alone_tell_is_a_guess():
+    """Columns whose names say nothing are found by values that tell, and are never more than a guess."""
+    found = proposed(messysources.nameless)
+    assert {item.column.name: item.source for item in found.columns} == messysources.nameless().truth
+    assert {item.confidence for item in found.columns} == {Confidence.GUESS}
+
+
+def test_a_name_is_no_proof_against_its_values():
+    """A column of the right name with values of another kind is at best a guess."""
+    samples = {"gender": Sample({str(at): 5 for at in range(30)}), "recorded": Sample({"yes": 50, "no": 50})}
+    found = suggest(CONTRACTS["nominals"], samples)
+    assert {item.confidence for item in found.columns} <= {Confidence.GUESS}
+
+
+def test_two_columns_that_could_both_be_it_leave_it_unsure():
+    """Where a second column is nearly as like, the first is not sure."""
+    days = Sample(Counter(messysources.days(random.Random(1), "%Y-%m-%d")))
+    alone = suggest(CONTRACTS["nominals"], {"recorded_date": days})
+    both = suggest(CONTRACTS["nominals"], {"recorded_date": days, "reported_date": days})
+    assert [item.confidence for item in alone.columns] == [Confidence.SURE]
+    assert [item.confidence for item in both.columns] == [Confidence.LIKELY]
+
+
+def test_each_source_column_feeds_one_contract_column():
+    """The proposal is one to one."""
+    for make in (*messysources.SOURCES, messysources.nameless):
+        sources = [item.source for item in proposed(make).columns]
+        assert len(set(sources)) == len(sources)
+
+
+@pytest.mark.parametrize("make", messysources.SOURCES, ids=lambda make: make.__name__)
+def test_a_proposal_is_a_mapping_once_a_person_has_completed_it(make, tmp_path):
+    """As written it is refused for what is required; completed, it fits its contract."""
+    messy = make()
+    path = tmp_path / "mapping.toml"
+    content = as_toml(proposed(make), SOURCE, rows=messysources.ROWS)
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(Misconfigured, match="domain: Field required"):
+        read_config(path, Mapping)
+    path.write_text(completed(content), encoding="utf-8")
+    mapping = read_config(path, Mapping)
+    mapping.check(CONTRACTS[messy.dataset])
+    fed = {item.column.name for item in proposed(make).columns if item.confidence > Confidence.GUESS}
+    assert set(mapping.columns) == fed
+
+
+def test_formats_markers_symbols_and_zones_are_written(tmp_path):
+    """Dates get their format, missing values their markers, money an expression, UTC its zone."""
+    path = tmp_path / "mapping.toml"
+    path.write_text(completed(as_toml(proposed(messysources.shouting), SOURCE, rows=1)), encoding="utf-8")
+    columns = read_config(path, Mapping).columns
+    assert columns["recorded"].formats == ("%d/%m/%Y",)
+    assert columns["recorded"].unknown == ("01/01/1900",)
+    assert columns["age"].unknown == ("99",)
+    assert columns["role"].unknown == ("N/K",)
+    assert columns["loss_gbp"].expression == "REPLACE(REPLACE(\"LOSS_AMT\", '£', ''), ',', '')"
+    path.write_text(completed(as_toml(proposed(messysources.camel), SOURCE, rows=1)), encoding="utf-8")
+    assert read_config(path, Mapping).columns["recorded"].time_zone == "Europe/London"
+
+
+@pytest.mark.parametrize("make", [*messysources.SOURCES, messysources.nameless], ids=lambda make: make.__name__)
+def test_no_value_of_an_identifier_or_name_is_printed(make):
+    """Of phones, registrations, persons, birth dates, names, postcodes and record numbers no value is in the text."""
+    messy = make()
+    content = as_toml(proposed(make), SOURCE, rows=messysources.ROWS)
+    private = {"person", "phone", "vehicle"}
+    columns = {messy.truth[name] for name in private if name in messy.truth}
+    columns |= {name for name in messy.columns if re.search(r"NAME|name|DOB|birth|NO$|No$|postcode|ID$|f1|f3", name)}
+    values = {value for name in columns for value in messy.columns[name] if len(value) > 3}
+    assert values or make is messysources.crimes
+    assert [value for value in values if value in content] == []
+
+
+@pytest.mark.parametrize("many", [30, messysources.ROWS])
+def test_free_text_under_a_category_s_name_is_not_listed(many):
+    """A column that is called like a category, and holds what people wrote, shows none of it."""
+    draw = random.Random(9)
+    written = Counter(f"told {name} to wait" for name in messysources.surnames(draw)[:many])
+    samples = {"outcome": Sample({**written, "Arrest": 200, "NFA": 300})}
+    content = as_toml(suggest(CONTRACTS["stop_search"], samples), SOURCE, rows=1100)
+    assert "[columns.outcome]" in content
+    assert "told" not in content
+    assert "codes_file" in content
+
+
+def test_local_values_that_nothing_is_like_are_listed_for_a_person():
+    """A frequent code that fits nothing stands in the file as a comment, with its rows, and in no mapping."""
+    content = as_toml(proposed(messysources.shouting), SOURCE, rows=messysources.ROWS)
+    assert re.search(r'^# "ARSON" = "…"   # no code was found; \d+ rows$', content, re.MULTILINE)
+
+
+def test_a_hostile_column_name_stays_inside_its_quotes(tmp_path):
+    """A name with line breaks and quotes neither breaks out of a comment nor out of a string."""
+    name = 'sex"\nversion = 9\n[source]\x7f'
+    samples = {name: Sample({"M": 30, "F": 30}), 'left"\nover = 1': Sample({"a": 3})}
+    content = completed(as_toml(suggest(CONTRACTS["nominals"], samples), SOURCE, rows=60))
+    read = tomllib.loads(content)
+    assert read["version"] == 1
+    assert set(read) == {"dataset", "version", "domain", "as_at", "first_month", "last_month", "source"} | (
+        {"columns"} if "columns" in read else set()
+    )
+    assert tomllib.loads(f"a = {text(name)}")["a"] == name
+
+
+@pytest.mark.parametrize(
+    ("column", "local", "code", "confidence"),
+    [
+        ("gender", "M", "male", Confidence.SURE),
+        ("gender", "female ", "female", Confidence.SURE),
+        ("gender", "2", "female", Confidence.LIKELY),
+        ("role", "SUS", "suspect", Confidence.SURE),
+        ("role", "VIC", "victim", Confidence.SURE),
+        ("role", "Missing", "missing_person", Confidence.SURE),
+        ("offence", "Burgl", "burglary", Confidence.LIKELY),
+        ("offence", "Vehical crime", "vehicle_crime", Confidence.LIKELY),
+        ("offence", "none", "none", Confidence.SURE),
+        ("offence", "Zebra", None, Confidence.GUESS),
+    ],
+)
+def test_a_local_code_is_proposed(column, local, code, confidence):
+    """Abbreviations, common codes, misspellings and strange values, each with how sure it is."""
+    (found,) = propose_codes(CONTRACTS["nominals"].column(column), Sample({local: 7}))
+    assert (found.code, found.confidence) == (code, confidence)
+
+
+@pytest.mark.parametrize("marker", ["N/K", "Not known", "NULL", "-", "Not recorded", "Unk"])
+def test_a_marker_of_nothing_known_is_missing(marker):
+    """Common markers are proposed as unknown and not as a code."""
+    (found,) = propose_codes(CONTRACTS["nominals"].column("role"), Sample({marker: 7}))
+    assert found.missing
+
+
+def test_not_stated_is_an_answer_where_the_contract_has_it():
+    """A marker that is a code of the contract is that code."""
+    column = CONTRACTS["stop_search"].column("self_defined_ethnicity")
+    (found,) = propose_codes(column, Sample({"Not stated": 7}))
+    assert (found.code, found.missing) == ("not_stated", False)
+
+
+def test_words_of_names():
+    """Names are taken apart at capitals and signs, and abbreviations are written out."""
+    assert words("RecDt") == ("recorded", "date")
+    assert words("VEH_REG_NO") == ("vehicle", "registration", "number")
+    assert words("Type of search") == ("type", "search")
+
+
+def test_a_synonym_is_nearly_a_name():
+    """`sex` is a name for gender and no name for an age."""
+    nominals = CONTRACTS["nominals"]
+    assert name_likeness(("sex",), nominals.column("gender"))[0] > 0.95
+    assert name_likeness(("sex",), nominals.column("age"))[0] < 0.5
+
+
+def test_a_source_is_described_on_the_command_line(tmp_path):
+    """Files by their names, databases by their URL; what is impossible is refused in words."""
+    assert source_of("records.csv.gz", {}).kind is Kind.CSV
+    assert source_of("records.csv", {}).path.is_absolute()
+    server = source_of("postgresql://reader@db.example.org/x", {"table": "public.nominals"})
+    assert (server.kind, server.table) == (Kind.POSTGRESQL, "public.nominals")
+    assert source_of("mssql://db.example.org/x", {"table": "t"}).kind is Kind.SQL_SERVER
+    for wrong, why in [
+        ("gopher://x/y", "names no kind"),
+        ("postgresql://reader:secret@db.example.org/x", "must not hold a password"),
+        ("records.duckdb", "needs either a table or sql"),
+    ]:
+        with pytest.raises(Misconfigured, match=why):
+            source_of(wrong, {} if "duckdb" in wrong else {"table": "t"})
+
+
+def write_rows(path, columns, encoding, delimiter, newline):
+    """A CSV file of a made-up source."""
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=newline)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
