@@ -113,11 +113,14 @@ class Source(ConfigModel):
                 "sql needs rows_depend_on_one_unit = true: whoever writes a view must make sure that one person's "
                 "records never change a row of another's"
             )
+        self._check_password()
+        return self
+
+    def _check_password(self) -> None:
         if self.password_env is not None and self.password_file is not None:
             raise ValueError("a password comes from password_env or from password_file, not from both")
         if self.url is not None and ":" in self.url.split("://", 1)[1].split("/", 1)[0].rpartition("@")[0]:
             raise ValueError("the url must not hold a password; name password_env or password_file")
-        return self
 
     @property
     def words(self) -> str:

@@ -1,0 +1,138 @@
+"""What a source gives: records in chunks that a DuckDB statement can read from."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import duckdb
+
+from cordon.errors import Misconfigured
+
+BATCH = 200_000
+"""Rows that are fetched from a database at once; bounds the memory that a load needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of the records, readable until the next one is asked for."""
+
+    name: str
+    """Stable while the source is unchanged, where its reading can be resumed: a file's name, size and time of change,
+    or the value of `resume_by` that the chunk goes up to. Otherwise new at each reading."""
+
+    relation: str
+    """What a DuckDB statement can read FROM."""
+
+    words: str
+    """For progress, such as `records/a.csv.gz (3 of 12)` or `2,000,000 rows`."""
+
+    place: str
+    """The file or table, as messages name it."""
+
+
+class Opened(Protocol):
+    """A source that answers. A context manager; leaving it closes what was opened."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Every column's name and type, as DuckDB will give it: `VARCHAR`, `DATE`, `TIMESTAMP WITH TIME ZONE` and so on."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the force's own people should know, such as that the account can write."""
+
+    def continues(self, done: Collection[str]) -> bool:
+        """Whether chunks of these names, read before, are still as they were, so that a load may go on after them.
+
+        Where it may not, a load begins anew, with nothing done.
+        """
+
+    def chunks(
+        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
+    ) -> Iterator[Chunk]:
+        """The records, of these columns only, without the chunks that are done.
+
+        What a chunk put into `database` is gone when the next is asked for. Ask until there are no more: what was
+        read is checked afterwards.
+
+        Raises:
+            Misconfigured: a column is missing, or the source broke off, changed, or is damaged. No message holds a
+                value of a record. A statement over a chunk raises DuckDB's own errors, which may hold one: give
+                them to `unreadable`.
+        """
+
+
+def check_columns(columns: Mapping[str, str], wanted: Sequence[str], place: str) -> None:
+    """Refuse if a wanted column is not there, or if DuckDB could not tell two apart.
+
+    Raises:
+        Misconfigured: names the column, the source and the nearest name that there is.
+    """
+    for name in wanted:
+        if name not in columns:
+            raise Misconfigured(f"{place} has no column {name!r}", hint=_nearest(columns, name))
+    folded: dict[str, str] = {}
+    for name in wanted:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise Misconfigured(
+                f"{place}: the columns {other!r} and {name!r} differ in capitals only",
+                hint="rename one of them at the source, or in a view",
+            )
+
+
+def _nearest(columns: Mapping[str, str], name: str) -> str:
+    by_folded = {column.strip().casefold(): column for column in columns}
+    near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1)
+    if near:
+        return f"the nearest name there is {by_folded[near[0]]!r}"
+    return "it has: " + ", ".join(list(columns)[:20]) + (", …" if len(columns) > 20 else "")
+
+
+_FAULTS = (
+    ("unterminated quote", "a quote is not closed, or stands inside a value"),
+    ("invalid unicode", "bytes that are not of the encoding"),
+    ("Expected Number of Columns", "{found} values where the header has {expected}"),
+    ("Maximum line size", "a row of more than two megabytes; a quote may not be closed"),
+    ("invalid state", "line ends or quotes that do not fit together"),
+    ("end of GZIP stream", "the compressed file is cut off"),
+    ("not a GZIP stream", "not compressed with gzip, though its name says so"),
+    ("NUL character", "a NUL character"),
+    ("No space left", "no space is left on the disk"),
+)
+"""Words of DuckDB's messages, and what we say instead of them: theirs quote the row."""
+
+
+def unreadable(chunk: Chunk, error: duckdb.Error) -> Misconfigured:
+    """What to raise where a statement over a chunk failed; keeps the place and kind of the fault, and no value."""
+    text = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Misconfigured(f"reading {chunk.place}: memory does not suffice", hint="give the load more memory")
+    kind = next((words for sign, words in _FAULTS if sign.casefold() in text.casefold()), "it is damaged or cut off")
+    counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text)
+    if counts:
+        kind = kind.format(expected=counts[1], found=counts[2])
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    where = f"{chunk.place}, line {line[1]}" if line else chunk.place
+    return Misconfigured(f"{where}: {kind}", hint="mend or export it again; what was loaded before stays in place")
+
+
+def quoted(name: str) -> str:
+    """A name as DuckDB reads it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as DuckDB reads it."""
+    return "'" + text.replace("'", "''") + "'"
