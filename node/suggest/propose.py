@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cordon.contract import Category, Column, Contract, Date, Identifier, Number
+from cordon.contract import Category, Column, Contract, Identifier, Number
 from node.suggest.codes import Confidence
 from node.suggest.names import name_likeness, without_shared_beginning
 from node.suggest.sample import ENOUGH, Sample
@@ -87,7 +87,7 @@ def _telling(column: Column, found: Evidence) -> bool:
         return len(meant) >= 3 and found.score >= 0.9
     if isinstance(column, Identifier):
         return column.use == "linkage" and found.score >= 0.9
-    return isinstance(column, Date) and found.score >= 0.9
+    return found.score >= 0.9
 
 
 def suggest(contract: Contract, samples: Mapping[str, Sample]) -> Suggestion:

@@ -11,8 +11,10 @@ from pathlib import Path
 import duckdb
 
 from cordon.errors import Misconfigured
+from node.source.chunks import Chunk, quoted
+from node.source.files import find
 from node.source.model import FILES, Kind, Source
-from node.source.reading import open_source
+from node.source.reading import open_source, unreadable
 from node.suggest.sample import Sample
 
 ROWS = 5_000
@@ -34,27 +36,26 @@ def read_samples(source: Source, scratch: Path) -> tuple[dict[str, Sample], int]
     Raises:
         Misconfigured: the source cannot be read.
     """
-    counts: dict[str, Counter[str]] = {}
     rows = 0
+    with open_source(source, scratch) as opened, duckdb.connect() as database:
+        types = opened.columns
+        counts: dict[str, Counter[str]] = {name: Counter() for name in types}
+        most = ROWS // PARTS if source.kind in FILES else ROWS
+        for chunk in islice(opened.chunks(database, list(types)), PARTS):
+            rows += _count(database, chunk, counts, most)
+            if rows >= ROWS:
+                break
+    samples = {name: Sample(counted, rows - counted.total(), types[name]) for name, counted in counts.items()}
+    return samples, rows
+
+
+def _count(database: duckdb.DuckDBPyConnection, chunk: Chunk, counts: dict[str, Counter[str]], most: int) -> int:
+    shown = ", ".join(f"trim({quoted(name)}::VARCHAR)" for name in counts)
     try:
-        with open_source(source, scratch) as opened, duckdb.connect() as database:
-            types = dict(opened.columns)
-            counts = {name: Counter() for name in types}
-            for chunk in islice(opened.chunks(database, list(types), done=()), PARTS):
-                rows += _count(database, chunk.relation, counts, ROWS // PARTS if source.kind in FILES else ROWS)
-                if rows >= ROWS:
-                    break
+        # The relation is our own, and names are quoted.
+        found = database.execute(f"SELECT {shown} FROM {chunk.relation} LIMIT {most}").fetchall()  # noqa: S608
     except duckdb.Error as error:
-        # The rest of the message may quote a record.
-        raise Misconfigured(f"cannot read {source.words}: {type(error).__name__}") from None
-    return {
-        name: Sample(dict(values), rows - sum(values.values()), types[name].upper()) for name, values in counts.items()
-    }, rows
-
-
-def _count(database: duckdb.DuckDBPyConnection, relation: str, counts: dict[str, Counter[str]], most: int) -> int:
-    shown = ", ".join(f"trim({_quoted(name)}::VARCHAR)" for name in counts)
-    found = database.execute(f"SELECT {shown} FROM {relation} LIMIT {most}").fetchall()
+        raise unreadable(chunk, error) from None
     for row in found:
         for values, value in zip(counts.values(), row, strict=True):
             if value:
@@ -62,30 +63,16 @@ def _count(database: duckdb.DuckDBPyConnection, relation: str, counts: dict[str,
     return len(found)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def csv_form(path: Path) -> tuple[str, str]:
-    """Encoding and delimiter of a CSV file, a folder or a pattern, guessed from the beginning of its first file.
+def csv_form(source: Source) -> tuple[str, str]:
+    """Encoding and delimiter of CSV files, guessed from the beginning of the first of them.
 
     Raises:
         Misconfigured: there is no file, or it cannot be read.
     """
-    head = _head(_first(path))
+    head = _head(find(source)[0].path)
     encoding = _encoding(head)
     lines = head.decode(encoding, errors="ignore").splitlines()[:20]
     return encoding, _delimiter(lines)
-
-
-def _first(path: Path) -> Path:
-    if path.is_file():
-        return path
-    folder, pattern = (path, "*") if path.is_dir() else (path.parent, path.name)
-    found = sorted(file for file in folder.glob(pattern) if file.is_file())
-    if not found:
-        raise Misconfigured(f"there is no file at {path}", hint="name a file, a folder or a pattern")
-    return found[0]
 
 
 def _head(path: Path) -> bytes:
@@ -128,9 +115,9 @@ def completed(source: Source) -> tuple[Source, tuple[str, ...]]:
 
     What a person has given is kept. Raises as `csv_form` does.
     """
-    if source.kind is not Kind.CSV or source.path is None:
+    if source.kind is not Kind.CSV:
         return source, ()
-    encoding, delimiter = csv_form(source.path)
+    encoding, delimiter = csv_form(source)
     given = source.model_fields_set
     found = {key: value for key, value in (("encoding", encoding), ("delimiter", delimiter)) if key not in given}
     changed = source.model_copy(update=found)

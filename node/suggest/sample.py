@@ -26,6 +26,14 @@ PATTERNS = {
 }
 """How identifiers look once spaces, brackets, dots and dashes are gone; no check of a check letter."""
 
+_LIKENESS = {
+    "phone": "telephone numbers",
+    "vehicle": "vehicle registrations",
+    "pnc_id": "PNC ids",
+    "e-mail": "e-mail addresses",
+    "postcode": "postcodes",
+}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -71,5 +79,5 @@ class Sample:
             return "empty"
         likeness = [name for name in PATTERNS if self.looks_like(name) > 0.5]
         if likeness:
-            return f"looks like {likeness[0].replace('_id', ' ids').replace('phone', 'phones').replace('vehicle', 'vehicle registrations')}"
+            return f"looks like {_LIKENESS[likeness[0]]}"
         return "many different values" if self.many else f"{len(self.values)} different values"

@@ -10,10 +10,11 @@ from collections import Counter
 from functools import cache
 
 import duckdb
+import messysources
 import pytest
 
-import messysources
 from cordon.catalogue import bundled_contracts
+from cordon.cli import run
 from cordon.configfile import read_config
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
@@ -25,6 +26,8 @@ from node.suggest.cli import source_of
 from node.suggest.codes import Confidence, propose_codes
 from node.suggest.names import name_likeness, words
 from node.suggest.propose import suggest
+from node.suggest.reading import completed as completed_source
+from node.suggest.reading import read_samples
 from node.suggest.sample import Sample
 from node.suggest.write import as_toml, text
 
@@ -268,3 +271,82 @@ def write_rows(path, columns, encoding, delimiter, newline):
         writer = csv.writer(file, delimiter=delimiter, lineterminator=newline)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "newline"),
+    [("utf-8", ",", "\n"), ("utf-8-sig", ";", "\r\n"), ("windows-1252", "|", "\n"), ("utf-16", "\t", "\r\n")],
+)
+def test_encoding_and_delimiter_are_found_out(encoding, delimiter, newline, tmp_path):
+    """A file in any common form is sampled in full, and the proposal says how it is to be read."""
+    messy = messysources.prefixed()
+    columns = {
+        **messy.columns,
+        "per_town": ["Llanfairpwllgwyngyll", "Ynys Môn", "Café; Road"] * (messysources.ROWS // 3),
+    }
+    path = tmp_path / "records.csv"
+    write_rows(path, columns, encoding, delimiter, newline)
+    source, notes = completed_source(Source.model_validate({"path": path}))
+    assert source.encoding == {"utf-8-sig": "utf-8"}.get(encoding, encoding)
+    assert source.delimiter == delimiter
+    assert len(notes) == (encoding in ("windows-1252", "utf-16")) + (delimiter != ",")
+    samples, rows = read_samples(source, tmp_path)
+    assert rows == messysources.ROWS
+    assert samples["per_town"].values["Ynys Môn"] == messysources.ROWS // 3
+    found = suggest(CONTRACTS[messy.dataset], samples)
+    assert {item.column.name: item.source for item in found.columns} == messy.truth
+    given = Source.model_validate({"path": path, "encoding": "latin-1", "delimiter": "x"})
+    assert completed_source(given) == (given, ())
+
+
+def test_a_sample_comes_from_several_files(tmp_path):
+    """Of a folder with a file a month, the sample holds rows of five files and not of the first alone."""
+    for month in range(7):
+        (tmp_path / f"{month}.csv").write_text("month\n" + f"2025-0{month + 1}\n" * 2000)
+    samples, rows = read_samples(Source.model_validate({"kind": "csv", "path": tmp_path}), tmp_path)
+    assert rows == 5000
+    assert len(samples["month"].values) == 5
+
+
+def test_a_database_is_sampled_with_its_types(tmp_path):
+    """A table of a database gives dates as dates, and needs no format."""
+    with duckdb.connect(str(tmp_path / "records.duckdb")) as database:
+        database.execute("""
+            CREATE TABLE nominals AS
+            SELECT DATE '2024-01-01' + (i % 300)::INTEGER AS rec_dt, (i % 90)::INTEGER AS age, 'N' || i AS nom_ref
+            FROM range(200) t(i)
+        """)
+    source = source_of(str(tmp_path / "records.duckdb"), {"table": "nominals"})
+    samples, _ = read_samples(source, tmp_path)
+    found = suggest(CONTRACTS["nominals"], samples)
+    assert {item.column.name: item.source for item in found.columns} == {
+        "person": "nom_ref",
+        "recorded": "rec_dt",
+        "age": "age",
+    }
+    assert all(item.found.formats == () for item in found.columns)
+
+
+def test_the_command_writes_a_file_for_its_owner_only_and_overwrites_none(tmp_path, capsys):
+    """`cordon node map suggest` writes a proposal once; to standard output where no file is named."""
+    messy = messysources.crimes()
+    write_rows(tmp_path / "records.csv", messy.columns, "utf-8", ",", "\n")
+    arguments = ["node", "map", "suggest", "--dataset", "street_crime", "--source", str(tmp_path / "records.csv")]
+    out = tmp_path / "mapping.toml"
+    assert run([*arguments, "--out", str(out)]) == 0
+    assert "3 of 3 columns found" in capsys.readouterr().err
+    assert out.stat().st_mode & 0o777 == 0o600
+    mapping = read_config(_write(out, completed(out.read_text(encoding="utf-8"))), Mapping)
+    assert mapping.source.path == tmp_path / "records.csv"
+    assert run([*arguments, "--out", str(out)]) == 6
+    assert "not overwritten" in capsys.readouterr().err
+    assert run(arguments) == 0
+    assert "[columns.crime_type]" in capsys.readouterr().out
+    assert run([*arguments[:-1], str(tmp_path / "none.csv")]) == 6
+    assert run([*arguments, "--version", "9"]) == 6
+    assert "there is no contract street_crime v9" in capsys.readouterr().err
+
+
+def _write(path, content):
+    path.write_text(content, encoding="utf-8")
+    return path
