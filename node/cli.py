@@ -18,6 +18,7 @@ from cordon.logs import open_log
 from cordon.manifest import read_manifest
 from node.config import NodeConfig
 from node.history_cli import add_history_command
+from node.joining.cli import add_joining_commands
 from node.ledgerfile import create_ledger
 from node.load import Quality, load
 from node.mapping import Mapping
@@ -35,6 +36,7 @@ app = typer.Typer(
 
 add_officer_commands(app)
 add_history_command(app)
+add_joining_commands(app)
 app.add_typer(policy_app)
 app.add_typer(map_app)
 
