@@ -23,6 +23,7 @@ from node.ledgerfile import create_ledger
 from node.load import Quality, load
 from node.mapping import Mapping
 from node.officer_cli import add_officer_commands
+from node.opendata.cli import add_open_data_command
 from node.options import DEFAULT_CONFIG, ConfigPath
 from node.policy_cli import policy_app
 from node.suggest.cli import map_app
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 add_officer_commands(app)
 add_history_command(app)
+add_open_data_command(app)
 add_joining_commands(app)
 app.add_typer(policy_app)
 app.add_typer(map_app)
