@@ -124,7 +124,10 @@ def _answers(
 
 
 def _print_summary(held: Sequence[Holding], rows: dict[Piece, int], as_at: date, others: int) -> None:
-    table = Table("force", "data set", "months", "files", "rows", "missing months", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("force", "data set", "months", "files", "rows"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("missing months")
     for holding in held:
         contract = holding.contract
         table.add_row(

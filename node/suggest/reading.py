@@ -40,7 +40,8 @@ def read_samples(source: Source, scratch: Path) -> tuple[dict[str, Sample], int]
     with open_source(source, scratch) as opened, duckdb.connect() as database:
         types = opened.columns
         counts: dict[str, Counter[str]] = {name: Counter() for name in types}
-        most = ROWS // PARTS if source.kind in FILES else ROWS
+        # A database gives its rows in batches of its own, a folder one file after the other.
+        most = ROWS // min(PARTS, len(find(source))) if source.kind in FILES else ROWS
         for chunk in islice(opened.chunks(database, list(types)), PARTS):
             rows += _count(database, chunk, counts, most)
             if rows >= ROWS:

@@ -80,4 +80,6 @@ class Sample:
         likeness = [name for name in PATTERNS if self.looks_like(name) > 0.5]
         if likeness:
             return f"looks like {_LIKENESS[likeness[0]]}"
+        if len(self.values) == 1:
+            return "the same value in every row"
         return "many different values" if self.many else f"{len(self.values)} different values"
