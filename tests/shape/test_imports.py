@@ -89,7 +89,8 @@ def test_the_node_service_loads_neither_pandas_nor_pyarrow():
 
 def test_the_serving_node_loads_no_reader_of_sql():
     """What rehearses a decision reads SQL, what proposes a mapping compares names; nothing loads them before they are
-    called, neither the service nor the command line."""
+    called, neither the service nor the command line.
+    """
     assert not loaded("import node.service, node.cli", "node.rehearsal", "cordon.query.sql", "rapidfuzz")
     assert loaded("import node.rehearsal", "cordon.query.sql"), "the look itself works"
     importing = {path.name for path in (ROOT / "node").glob("*.py") if "node.rehearsal" in imported(path)}
