@@ -13,6 +13,9 @@ import duckdb
 
 from cordon.errors import Misconfigured
 
+Connection = duckdb.DuckDBPyConnection
+"""Where chunks are read."""
+
 BATCH = 200_000
 """Rows that are fetched from a database at once; bounds the memory that a load needs."""
 
@@ -46,7 +49,7 @@ class Opened(Protocol):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Every column's name and type, as DuckDB will give it: `VARCHAR`, `DATE`, `TIMESTAMP WITH TIME ZONE` and so on."""
+        """Every column's name, and its type as DuckDB will give it, such as `VARCHAR` or `DATE`."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -58,12 +61,11 @@ class Opened(Protocol):
         Where it may not, a load begins anew, with nothing done.
         """
 
-    def chunks(
-        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
-    ) -> Iterator[Chunk]:
+    def chunks(self, database: Connection, columns: Sequence[str], *, done: Collection[str] = ()) -> Iterator[Chunk]:
         """The records, of these columns only, without the chunks that are done.
 
-        What a chunk put into `database` is gone when the next is asked for. Ask until there are no more: what was
+        What a chunk put into `database` is gone when the next is asked for, before which a statement's result must
+        have been fetched to its end. Ask until there are no more: what was
         read is checked afterwards.
 
         Raises:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from types import NoneType
 
 _TYPES = tuple(
     (re.compile(pattern), kind)
@@ -36,8 +37,11 @@ def duckdb_type(words: str) -> str:
 
 
 def travels_as_it_is(words: str) -> bool:
-    """Whether a driver's own value of this type is exact and the same everywhere: whole numbers, floats, texts."""
-    return bool(_TEXT.match(words.lower())) or duckdb_type(words) in {"BIGINT", "HUGEINT", "DOUBLE", "BOOLEAN"}
+    """Whether a driver's own value of this type is to be had and exact everywhere: texts, floats and truth values.
+
+    Whole numbers would be too, but a server makes text of them faster than Python does.
+    """
+    return bool(_TEXT.match(words.lower())) or duckdb_type(words) in {"DOUBLE", "BOOLEAN"}
 
 
 def can_be_key(words: str) -> bool:
@@ -45,8 +49,10 @@ def can_be_key(words: str) -> bool:
     return duckdb_type(words) in {"BIGINT", "HUGEINT"} or words == "any" or bool(_KEYS.match(words.lower()))
 
 
-def texts(values: Iterable[object]) -> list[str | None]:
-    """A column's values as DuckDB casts them back, exactly."""
+def texts(values: Sequence[object]) -> Sequence[object]:
+    """A column's values as texts that DuckDB casts back exactly; None stays."""
+    if set(map(type, values)) <= {str, NoneType}:
+        return values
     return [value if value is None or type(value) is str else _text(value) for value in values]
 
 

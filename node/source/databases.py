@@ -14,12 +14,11 @@ from contextlib import closing
 from itertools import pairwise
 from typing import Any, Self
 
-import duckdb
 import numpy as np
 
 from cordon.errors import Misconfigured
 from node.source import engines, statements
-from node.source.chunks import BATCH, Chunk, check_columns, quoted
+from node.source.chunks import BATCH, Chunk, Connection, check_columns, quoted
 from node.source.columntypes import can_be_key, duckdb_type, texts, travels_as_it_is
 from node.source.credentials import hidden, password_of
 from node.source.model import EMBEDDED, Source
@@ -68,9 +67,7 @@ class Database:
     def continues(self, done: Collection[str]) -> bool:
         return not done or (self._source.resume_by is not None and all(re.fullmatch(r"-?\d+", name) for name in done))
 
-    def chunks(
-        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
-    ) -> Iterator[Chunk]:
+    def chunks(self, database: Connection, columns: Sequence[str], *, done: Collection[str] = ()) -> Iterator[Chunk]:
         check_columns(self.columns, columns, self._source.words)
         key = self._source.resume_by
         if key is not None:
@@ -82,30 +79,33 @@ class Database:
         return self._each(database, casts, key, after)
 
     def _each(
-        self, database: duckdb.DuckDBPyConnection, columns: Mapping[str, bool], key: str | None, after: int | None
+        self, database: Connection, columns: Mapping[str, bool], key: str | None, after: int | None
     ) -> Iterator[Chunk]:
-        engines_words = self._source.words
         read, reading = 0, secrets.token_hex(8)
         batches = self._whole(columns) if key is None else self._pages(columns, key, after)
         for name, rows in batches:
             read += len(rows)
             with self._shown(database, columns, rows) as relation:
-                yield Chunk(name or f"{reading} {read}", relation, f"{read:,} rows", engines_words)
+                yield Chunk(name or f"{reading} {read}", relation, f"{read:,} rows", self._source.words)
 
     def _whole(self, columns: Mapping[str, bool]) -> Iterator[tuple[str, Rows]]:
         read = 0
-        with self._explained(lambda: read):
-            engines.begin(self._engine, self._connection)
-            with closing(self._engine.cursor(self._connection)) as cursor:
-                cursor.execute(statements.select(self._origin, columns))
-                while rows := cursor.fetchmany(self._batch):
-                    read += len(rows)
-                    yield "", rows
+        with (
+            self._explained(lambda: read),
+            engines.transaction(self._engine, self._connection, self._failures),
+            closing(self._engine.cursor(self._connection)) as cursor,
+        ):
+            cursor.execute(statements.select(self._origin, columns))
+            while rows := cursor.fetchmany(self._batch):
+                read += len(rows)
+                yield "", rows
 
     def _pages(self, columns: Mapping[str, bool], key: str, after: int | None) -> Iterator[tuple[str, Rows]]:
         read = 0
-        with self._explained(lambda: read):
-            engines.begin(self._engine, self._connection)
+        with (
+            self._explained(lambda: read),
+            engines.transaction(self._engine, self._connection, self._failures),
+        ):
             if self._fetched(statements.without_key(self._origin, key)):
                 raise self._wrong_key("is null in some rows")
             while True:
@@ -145,7 +145,7 @@ class Database:
             return list(cursor.fetchall())
 
     @contextlib.contextmanager
-    def _shown(self, database: duckdb.DuckDBPyConnection, columns: Mapping[str, bool], rows: Rows) -> Iterator[str]:
+    def _shown(self, database: Connection, columns: Mapping[str, bool], rows: Rows) -> Iterator[str]:
         name = f"batch_{secrets.token_hex(8)}"
         by_column = list(zip(*rows, strict=True))[: len(columns)]
         arrays = {f"c{index}": _array(values) for index, values in enumerate(by_column)} or {

@@ -10,7 +10,7 @@ from typing import Self
 import duckdb
 
 from cordon.errors import Misconfigured
-from node.source.chunks import Chunk, check_columns, literal, quoted
+from node.source.chunks import Chunk, Connection, check_columns, literal, quoted
 from node.source.files import Found, check_unchanged, find
 from node.source.model import Source
 
@@ -57,13 +57,11 @@ class DuckdbFile:
     def continues(self, done: Collection[str]) -> bool:
         return set(done) <= {self._file.name}
 
-    def chunks(
-        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
-    ) -> Iterator[Chunk]:
+    def chunks(self, database: Connection, columns: Sequence[str], *, done: Collection[str] = ()) -> Iterator[Chunk]:
         check_columns(self._columns, columns, self._source.words)
         return iter(()) if self._file.name in done else self._each(database, columns)
 
-    def _each(self, database: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[Chunk]:
+    def _each(self, database: Connection, columns: Sequence[str]) -> Iterator[Chunk]:
         check_unchanged(self._file)
         chosen = ", ".join(quoted(name) for name in columns) or "NULL"
         show = self._attached if self._source.table is not None else self._copied
@@ -73,7 +71,7 @@ class DuckdbFile:
     def _chunk(self, file: Found, relation: str) -> Chunk:
         return Chunk(file.name, relation, self._source.words, self._source.words)
 
-    def _attached(self, database: duckdb.DuckDBPyConnection, chosen: str) -> Iterator[Chunk]:
+    def _attached(self, database: Connection, chosen: str) -> Iterator[Chunk]:
         alias = f"records_{secrets.token_hex(8)}"
         database.execute(f"ATTACH {literal(str(self._file.path))} AS {alias} (READ_ONLY)")
         try:
@@ -81,7 +79,7 @@ class DuckdbFile:
         finally:
             database.execute(f"DETACH {alias}")
 
-    def _copied(self, database: duckdb.DuckDBPyConnection, chosen: str) -> Iterator[Chunk]:
+    def _copied(self, database: Connection, chosen: str) -> Iterator[Chunk]:
         del database
         # Names in the force's SELECT mean tables of its own file, so it runs there; another engine reads the result.
         copy = self._scratch / f"{secrets.token_hex(8)}.parquet"

@@ -5,9 +5,10 @@ Drivers are looked up by their names when they are needed, so that a node carrie
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +58,7 @@ class Engine:
     """Statements that make the session read-only and its texts of dates ISO 8601."""
 
     begin: tuple[str, ...] = ()
-    """Statements that begin one consistent, read-only transaction."""
+    """Statements that begin one consistent, read-only transaction, which ROLLBACK ends."""
 
     can_write: str | None = None
     """A query that gives a row if the account could change records."""
@@ -97,13 +98,15 @@ def address(source: Source) -> Address:
     """The parts of a source's URL; of a file, its path as the database."""
     if source.url is None:
         return Address("file", None, None, None, str(source.path), {})
-    parts = urlsplit(source.url)
+    scheme, rest = source.url.split("://", 1)
+    # In a URL's own grammar `sql_server` is no scheme, so its parts would not be told apart.
+    parts = urlsplit(f"database://{rest}")
     try:
         port = parts.port
     except ValueError:
         raise Misconfigured(f"{source.url}: the port is not a number below 65536") from None
     return Address(
-        scheme=parts.scheme,
+        scheme=scheme,
         host=parts.hostname,
         port=port,
         user=unquote(parts.username) if parts.username else None,
@@ -118,9 +121,16 @@ def _execute(connection: Any, statements: Sequence[str]) -> None:
             cursor.execute(statement)
 
 
-def begin(engine: Engine, connection: Any) -> None:
-    """Begin the transaction in which everything is read."""
+@contextlib.contextmanager
+def transaction(engine: Engine, connection: Any, failures: type[Exception]) -> Iterator[None]:
+    """Read within one transaction, so that everything read is of one moment."""
     _execute(connection, engine.begin)
+    try:
+        yield
+    finally:
+        # A connection that broke off has no transaction any more.
+        with contextlib.suppress(failures):
+            _execute(connection, ("ROLLBACK",) if engine.begin else ())
 
 
 def _given(**values: object) -> dict[str, Any]:

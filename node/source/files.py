@@ -13,8 +13,8 @@ from typing import Self
 import duckdb
 
 from cordon.errors import Misconfigured
-from node.source import text
-from node.source.chunks import Chunk, check_columns, literal, quoted
+from node.source import text, zstandard
+from node.source.chunks import Chunk, Connection, check_columns, literal, quoted
 from node.source.model import Kind, Source
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -51,11 +51,11 @@ def find(source: Source) -> tuple[Found, ...]:
     if path is None:
         raise TypeError("files are found by their path")
     if path.is_dir():
-        folder, paths = path, [p for p in path.iterdir() if _belongs(p, source.kind)]
+        folder, paths = path.parent, [p for p in path.iterdir() if _belongs(p, source.kind)]
     elif path.exists() or not _PATTERN.search(str(path)):
         folder, paths = path.parent, [path]
     else:
-        folder, paths = _fixed_part(path), [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - an absolute pattern
+        folder, paths = _fixed_part(path).parent, [Path(p) for p in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - an absolute pattern
         paths = [p for p in paths if p.is_file()]
     if not paths:
         raise Misconfigured(f"there is no {source.kind} file at {path}", hint="correct `source` in the mapping")
@@ -86,7 +86,7 @@ def _found(path: Path, folder: Path) -> Found:
         raise Misconfigured(f"there is no source at {path}", hint="correct `source` in the mapping") from None
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}") from None
-    words = path.relative_to(folder.parent if folder != path.parent or path.is_dir() else folder)
+    words = path.relative_to(folder)
     return Found(path, str(words), status.st_size, status.st_mtime_ns)
 
 
@@ -122,9 +122,7 @@ class Files(ABC):
     def continues(self, done: Collection[str]) -> bool:
         return set(done) <= {file.name for file in self._files}
 
-    def chunks(
-        self, database: duckdb.DuckDBPyConnection, columns: Sequence[str], *, done: Collection[str] = ()
-    ) -> Iterator[Chunk]:
+    def chunks(self, database: Connection, columns: Sequence[str], *, done: Collection[str] = ()) -> Iterator[Chunk]:
         del database
         check_columns(self.columns, columns, self._source.words)
         return self._each(columns, frozenset(done))
@@ -184,13 +182,15 @@ class CsvFiles(Files):
     def _header(self, path: Path) -> list[str]:
         if path.suffix != ".zst":
             return text.header(path, self._source.encoding, self._source.delimiter)
+        if not zstandard.is_whole(path):
+            raise Misconfigured(f"{path}: not compressed with Zstandard, or cut off", hint="copy or export it again")
         options = f"header = true, all_varchar = true, delim = {literal(self._source.delimiter)}, quote = '\"'"
         try:
             with duckdb.connect() as database:
                 read = database.execute(f"SELECT * FROM read_csv({_named(path)}, {options}) LIMIT 0")
                 return [str(part[0]) for part in read.description or ()]
         except duckdb.Error:
-            raise Misconfigured(f"{path} cannot be read: not compressed with zstd, empty or cut off") from None
+            raise Misconfigured(f"{path}: its first line cannot be read as a header") from None
 
     def _relation(self, file: Found, columns: Sequence[str]) -> str:
         ready = text.readable(file.path, self._source.encoding, self._scratch)

@@ -93,7 +93,11 @@ def readable(path: Path, encoding: str, scratch: Path) -> Readable:
     copy.unlink(missing_ok=True)
     try:
         _write_copy(path, encoding, copy)
+    except Misconfigured:
+        copy.unlink()
+        raise
     except OSError as error:
+        copy.unlink(missing_ok=True)
         raise Misconfigured(f"cannot write a copy of {path} in UTF-8 to {scratch}: {error.strerror}") from None
     return Readable(copy, "utf-8", copied=True)
 

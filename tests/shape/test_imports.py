@@ -25,6 +25,10 @@ SQL = (
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
 
 
+FILE_SOURCES = ("chunks", "duckdbfile", "files")
+"""The parts that let DuckDB read files by itself, and that know its errors."""
+
+
 def imported(path: Path) -> set[str]:
     """Full names of the modules that a file imports, also inside functions."""
     names = set()
@@ -52,8 +56,18 @@ def importers(library: str) -> set[str]:
         ("tenseal", {"cordon/sealing/bfv.py"}),
         ("sqlglot", {f"cordon/query/sql/{part}.py" for part in SQL}),
         ("grpc", {"cordon/wire/channel.py"}),
-        ("duckdb", {"node/load.py", "node/aggregate.py", "node/suggest/reading.py"}),
-        ("ibis", {"node/compile.py"}),
+        (
+            "duckdb",
+            {
+                "node/load.py",
+                "node/aggregate.py",
+                "node/suggest/reading.py",
+                *(f"node/source/{part}.py" for part in FILE_SOURCES),
+            },
+        ),
+        ("ibis", {"node/compile.py", "node/source/statements.py"}),
+        ("psycopg", set()),  # as every driver, by its name from the table in node/source/engines.py
+        ("pyspark", {"node/source/spark.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
         ("rapidfuzz", {"node/suggest/names.py"}),
     ],

@@ -1,0 +1,102 @@
+"""Passwords of sources: from where, under which permissions, and never in sight."""
+
+import os
+import sqlite3
+
+import pytest
+
+from cordon.errors import Misconfigured
+from node.source import engines
+from node.source.credentials import hidden, password_of
+from node.source.model import Kind, Source
+from node.source.reading import open_source
+
+PASSWORD = "correct horse battery"
+
+
+def source(**given) -> Source:
+    return Source(kind="postgresql", url="postgresql://reader@127.0.0.1:9/records", table="t", **given)
+
+
+def test_a_password_comes_from_the_environment_or_a_file_and_shows_itself_nowhere(tmp_path, monkeypatch):
+    """Printing what holds it prints stars."""
+    monkeypatch.setenv("RECORDS_PASSWORD", PASSWORD)
+    file = tmp_path / "secret"
+    file.write_text(PASSWORD + "\n")
+    for mode in (0o600, 0o400):
+        file.chmod(mode)
+        for given in ({"password_env": "RECORDS_PASSWORD"}, {"password_file": file}):
+            found = password_of(source(**given))
+            assert found is not None
+            assert found.get_secret_value() == PASSWORD
+            assert PASSWORD not in f"{found} {found!r} {[found]} {source(**given)!r}"
+    assert password_of(source()) is None
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_password_file_that_is_open_to_others_is_refused(tmp_path, mode):
+    """With the command that mends it."""
+    file = tmp_path / "secret"
+    file.write_text(PASSWORD)
+    file.chmod(mode)
+    with pytest.raises(Misconfigured, match="open to others") as caught:
+        password_of(source(password_file=file))
+    assert caught.value.hint == f"chmod 600 {file}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_password_file_of_somebody_else_is_refused(tmp_path):
+    """Who owns it could read it, and change it."""
+    file = tmp_path / "secret"
+    file.write_text(PASSWORD)
+    file.chmod(0o600)
+    os.chown(file, 12345, 12345)
+    with pytest.raises(Misconfigured, match="belongs to another account"):
+        password_of(source(password_file=file))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"one\ntwo\n", b"\xff\xfe", b"a\0b", b"x" * 5000])
+def test_a_password_file_holds_one_line(tmp_path, content):
+    """What it holds is not shown."""
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(Misconfigured) as caught:
+        password_of(source(password_file=file))
+    assert "two" not in str(caught.value)
+
+
+def test_what_is_missing_is_said(tmp_path, monkeypatch):
+    """A variable that is not set or empty, a file that is not there."""
+    monkeypatch.setenv("EMPTY", "")
+    for name in ("EMPTY", "NOT_SET"):
+        with pytest.raises(Misconfigured, match=f"{name}, which should hold a password, is not set"):
+            password_of(source(password_env=name))
+    with pytest.raises(Misconfigured, match="cannot read the password file"):
+        password_of(source(password_file=tmp_path / "none"))
+
+
+def test_a_driver_that_repeats_the_password_is_cut_short(tmp_path, monkeypatch):
+    """Some quote the whole connection string."""
+
+    def connect(module, address, password):
+        raise sqlite3.OperationalError(f"cannot connect with PWD={password}; to {address.host}")
+
+    monkeypatch.setenv("RECORDS_PASSWORD", PASSWORD)
+    engine = engines.Engine(driver="sqlite3", extra="x", connect=connect, described=str)
+    monkeypatch.setattr(engines, "ENGINES", {Kind.POSTGRESQL: engine})
+    with pytest.raises(Misconfigured, match="cannot connect to") as caught:
+        open_source(source(password_env="RECORDS_PASSWORD"), tmp_path)
+    assert "127.0.0.1" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__suppress_context__, "nor in what is printed below it"
+    assert hidden("nothing", None) == "nothing"
+
+
+def test_a_server_that_does_not_answer_is_said_with_what_to_check(tmp_path, monkeypatch):
+    """Port 9 discards, and nobody listens on it."""
+    monkeypatch.setenv("RECORDS_PASSWORD", PASSWORD)
+    with pytest.raises(Misconfigured, match="refused") as caught:
+        open_source(source(password_env="RECORDS_PASSWORD"), tmp_path)
+    assert PASSWORD not in f"{caught.value} {caught.value.hint}"
+    assert caught.value.hint == "check the url, the account and its password"
