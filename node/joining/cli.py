@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from cordon.errors import Misconfigured
@@ -143,7 +142,7 @@ def doctor(
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         typer.echo("".join(f"{line}\n" for line in _lines(findings)), nl=False)
-    raise typer.Exit(any(finding.level is Level.TO_DO for finding in findings))
+    raise typer.Exit(1 if any(finding.level is Level.TO_DO for finding in findings) else 0)
 
 
 def _completed(given: dict[str, str | None], ask: Callable[[_Question], str] | None) -> dict[str, str]:
@@ -170,7 +169,7 @@ def _completed(given: dict[str, str | None], ask: Callable[[_Question], str] | N
 def _ask(question: _Question) -> str:
     def checked(text: str) -> str:
         if text.strip() and not question.form.fullmatch(text.strip()):
-            raise click.BadParameter(f"it looks like this: {question.example}")
+            raise typer.BadParameter(f"it looks like this: {question.example}")
         return text
 
     typer.echo(question.words)

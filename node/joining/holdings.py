@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sqlite3
 import time
 from collections.abc import Mapping as ReadOnly
@@ -208,8 +207,6 @@ def _source_finding(
         return warning(name, f"{words} did not open in time", "see whether the source is reached from this machine")
     except CordonError as error:
         return from_error(name, error, correct)
-    except ModuleNotFoundError as error:
-        return warning(name, f"{words} was not opened: {error.name} is not installed", "pip install 'cordon[node]'")
     missing = sorted(missing_columns(mapping, columns))
     if missing:
         return to_do(
@@ -229,6 +226,7 @@ def missing_columns(mapping: Mapping, columns: ReadOnly[str, str]) -> set[str]:
 
 def _columns(source: Source, scratch: Path) -> tuple[ReadOnly[str, str], tuple[str, ...]]:
     # What opens sources loads libraries for each kind of database: nothing else here needs them.
-    reading = importlib.import_module("node.source.reading")
-    with reading.open_source(source, scratch) as opened:
+    from node.source.reading import open_source  # noqa: PLC0415
+
+    with open_source(source, scratch) as opened:
         return dict(opened.columns), tuple(opened.warnings)

@@ -62,7 +62,7 @@ def key_findings(settings: NodeConfig, manifest: Manifest | None) -> list[Findin
 
 
 def _key_finding(name: str, path: Path, listed: str | None) -> Finding:
-    remedy = f"put the force's own {name} back at {path}, from your safe"
+    remedy = f"let the node's user own and read {path}, or put the force's own {name} back there from your safe"
     try:
         key = _read_key(name, path)
     except CordonError as error:
@@ -110,9 +110,12 @@ def _own_finding(settings: NodeConfig, authority: x509.Certificate, at: datetime
     renew = f"make a request with 'cordon keys request', and put what governance certifies at {path}"
     try:
         certificate = read_certificate(path)
-        key = read_private_key(settings.tls.key)
     except CordonError as error:
         return from_error(name, error, renew)
+    try:
+        key = read_private_key(settings.tls.key)
+    except CordonError as error:
+        return from_error(name, error, f"let the node's user own and read {settings.tls.key}")
     wanted = Identity(Role.FORCE, settings.force).uri
     if not _is_by(certificate, authority):
         return to_do(name, f"{path} is not by the authority in {settings.tls.authority}", renew)

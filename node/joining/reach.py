@@ -110,6 +110,8 @@ def _connected(way: Way, deadline: Deadline) -> Iterator[socket.socket]:
 
 def _dial(address: str, whom: str, setting: str, deadline: Deadline) -> socket.socket:
     host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise Unavailable(f"{whom} is set to {address}, which is not host:port", hint=f"correct {setting} in node.toml")
     try:
         return _first_open(_looked_up(host, port, whom, setting, deadline), deadline)
     except ConnectionRefusedError:
@@ -245,7 +247,7 @@ def _refused(way: Way) -> Finding:
     return to_do(
         NAME,
         f"the coordinator at {way.address} does not accept our certificate",
-        f"see what is said of 'certificate' ({way.certificate}), and ask whether the coordinator has the same authority",
+        f"look at 'certificate' ({way.certificate}) above, and ask whether the coordinator has the same authority",
     )
 
 

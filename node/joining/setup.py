@@ -6,6 +6,7 @@ overwritten. A run that broke off is undone by the next one: nobody was shown it
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ _STAGING = ".cordon-init"
 _CONFIG = "node.toml"
 _BEGUN = ".begun"
 """Exists once the way was found to be free: from then on, what is alike in both places was put there by us."""
+
+_PARTIAL = re.compile(r"\.[0-9a-f]{16}")
+"""How `write_new` ends the name of a file that is not whole yet."""
 
 _OUTBOX = "to-governance"
 _PUBLIC = 0o644
@@ -241,9 +245,17 @@ def _undo(folder: Path) -> None:
     staging = folder / _STAGING
     if not staging.is_dir():
         return
-    # node.toml comes last: where it stands, all was done, and the keys may have been shown.
-    if (staging / _BEGUN).exists() and not (folder / _CONFIG).exists():
+    if (staging / _BEGUN).exists():
+        # node.toml comes last: where it stands, all was done, and the keys may have been shown.
+        finished = (folder / _CONFIG).exists()
         for name in _staged(folder):
-            if (folder / name).is_file() and (folder / name).read_bytes() == (staging / name).read_bytes():
-                (folder / name).unlink()
+            _undo_file(folder / name, staging / name, finished=finished)
     shutil.rmtree(staging)
+
+
+def _undo_file(target: Path, made: Path, *, finished: bool) -> None:
+    for partial in target.parent.glob(f".{target.name}.*"):
+        if _PARTIAL.fullmatch(partial.suffix):
+            partial.unlink()
+    if not finished and target.is_file() and target.read_bytes() == made.read_bytes():
+        target.unlink()
