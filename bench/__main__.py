@@ -39,7 +39,7 @@ from cordon.query.sql import parse_sql
 from cordon.sealing.ciphertext import packed_size
 from demo.layout import Layout
 from demo.records import truth
-from node.load import snapshot_path
+from node.snapshot import snapshot_path
 
 TABLE = "SELECT force, crime_type, COUNT(*) FROM street_crime WHERE crime_type <> 'unknown' GROUP BY force, crime_type"
 THOUSAND = (

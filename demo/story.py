@@ -42,7 +42,7 @@ from demo.records import truth
 from demo.search import megabytes_of_ciphertexts, one_ciphertext, search, search_with_one_hidden
 from node.aggregate import Snapshot
 from node.ledger import Ledger
-from node.load import snapshot_path
+from node.snapshot import snapshot_path
 
 NATIONAL = "SELECT object, COUNT(*) AS searches FROM stop_search GROUP BY object ORDER BY searches DESC LIMIT 8"
 BY_FORCE = (

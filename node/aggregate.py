@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from cordon.contract import FORCE, Contract
-from cordon.errors import Declined, Misconfigured
+from cordon.errors import Declined
 from cordon.query.model import Measure, MeasureKind, Question
 from cordon.query.plan import Block, Plan, make_plan
 from cordon.register.leaf import DeclineCode
-from cordon.units import NANO, Digest, Rho
+from cordon.units import NANO, Rho
 from cordon.wire.messages import HeldContract
 from node.compile import Scan, Statements, compile_plan, scans
-
-_MEMORY_LIMIT = "256MB"
+from node.database import Fault, not_whole, open_to_serve
+from node.snapshot import read_label
 
 MOST_TEXT = 2**23
 """Characters of compiled statements that a snapshot keeps."""
@@ -43,24 +41,23 @@ class Snapshot:
         self._lock = threading.Lock()
         try:
             # By the name that is this load's own: within a process DuckDB gives an open file again for the same name.
-            self._database = duckdb.connect(
-                str(path.resolve()), read_only=True, config={"threads": 1, "memory_limit": _MEMORY_LIMIT}
-            )
-            row = self._database.execute(
-                "SELECT dataset, version, contract, as_at, first_month, last_month, load_id, note, domain FROM vintage"
-            ).fetchone()
-        except duckdb.Error as error:
-            raise Misconfigured(
-                f"{path} is not a whole snapshot: {str(error).splitlines()[0]}", hint="build it anew: cordon node load"
-            ) from None
-        if row is None or Digest(row[2]) != contract.digest:
-            raise Misconfigured(
-                f"{path} was built for another contract than the manifest lists", hint="build it anew: cordon node load"
-            )
+            self._database = open_to_serve(path.resolve())
+        except Fault as error:
+            raise not_whole(path, error) from None
+        vintage = read_label(self._database, path, contract)
         self._known = _Known(contract)
         self._warm_up()
-        self.held = HeldContract(row[0], row[1], Digest(row[2]), row[3], row[4], row[5], row[6], row[7])
-        self.domain = str(row[8])
+        self.held = HeldContract(
+            vintage.dataset,
+            vintage.version,
+            contract.digest,
+            vintage.as_at,
+            vintage.first_month,
+            vintage.last_month,
+            vintage.load_id,
+            vintage.note,
+        )
+        self.vintage = vintage
 
     def _warm_up(self) -> None:
         # The first statement that is compiled loads ibis's dialect: not while a query waits for it.
@@ -86,7 +83,7 @@ class Snapshot:
         try:
             with self._lock:
                 return self._database.execute(self._known.of(plan).of(scan)).fetchall()
-        except (duckdb.Error, MemoryError):
+        except (Fault, MemoryError):
             raise Declined(DeclineCode.FAULT.words, "this force could not compute its share") from None
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from cordon.contract import FORCE, Category, Contract, Date, Identifier, Number
 from cordon.query.axes import MONTHS_IN
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
 from cordon.query.plan import Block, Plan
-from node.load import MONTH_SUFFIX, RANK, UNIT
+from node.coding import MONTH_SUFFIX, RANK, UNIT
 
 KEPT = "kept"
 """Name of the rows that a question keeps, in the statements over them."""
@@ -113,7 +113,7 @@ def _schema(contract: Contract) -> dict[str, str]:
     schema: dict[str, str] = {}
     for column in contract.columns:
         if isinstance(column, Category):
-            schema[column.name] = "uint16"
+            schema[column.name] = "int16"
         elif isinstance(column, Date):
             schema |= {column.name: "int32", column.name + MONTH_SUFFIX: "int32"}
         elif isinstance(column, Identifier):

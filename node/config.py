@@ -53,6 +53,11 @@ class NodeConfig(ConfigModel):
     mappings: tuple[Path, ...] = ()
     """Mappings from this force's sources to contracts; read by `cordon node load` only."""
 
+    linkage_key: Path | None = None
+    """File with the 32 bytes that the forces hash linkage identifiers with, as 64 hexadecimal digits; read by
+    `cordon node load` only. *Secret*: with it and one force's snapshot, whoever guesses a number can find it. The
+    coordinator never has it. Left out, no linkage identifier is stored."""
+
     log: Path | None = None
     """File for JSON lines; standard error where not given."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -28,6 +29,7 @@ from cordon.sealing.seed import open_seed, seal_context
 from cordon.units import Digest
 from cordon.wire.signed import open_signed, question_digest
 from node.policy import Policy
+from node.vintage import Vintage
 
 NONCE_BYTES = 32
 
@@ -41,6 +43,13 @@ class Holding:
     """Budget domain of its records."""
     as_at: date
     """Date of the records, as the force has declared it."""
+    max_age_days: int = 0
+    """Days after `as_at` from which on the records are stale; 0 for never."""
+
+    @classmethod
+    def of(cls, contract: Contract, vintage: Vintage) -> Self:
+        """What a snapshot with this label holds."""
+        return cls(contract, vintage.domain, date.fromisoformat(vintage.as_at), vintage.max_age_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +203,7 @@ class Gate:
                 DeclineCode.NOT_HELD.words, f"this force does not hold {contract.dataset} v{contract.version}"
             )
         self.policy.check_age(holding.as_at, state.now)
+        _check_age(holding, state.now)
         return holding
 
     def _check_times(self, query: Query, now: int) -> None:
@@ -261,6 +271,15 @@ class Gate:
         )
         with _declining(DeclineCode.UNTRUSTED):
             return open_seed(sealed, self.seal_key, context, signed_hash=terms.seed_hash)
+
+
+def _check_age(holding: Holding, now: int) -> None:
+    age = (datetime.fromtimestamp(now, UTC).date() - holding.as_at).days
+    if holding.max_age_days and age > holding.max_age_days:
+        text = (
+            f"this force's records are of {holding.as_at}, and it declares them stale after {holding.max_age_days} days"
+        )
+        raise Declined(DeclineCode.STALE.words, text)
 
 
 @contextmanager

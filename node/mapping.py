@@ -7,6 +7,7 @@ codes mean which contract codes, and under which declared vintage they are serve
 from __future__ import annotations
 
 import csv
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,9 +15,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from cordon.configfile import ConfigModel
-from cordon.contract import Category, Contract, Date, Identifier
+from cordon.contract import Category, Column, Contract, Date, Identifier
 from cordon.errors import Misconfigured
 from cordon.units import Name
+from node.dates import DIRECTIVES
 from node.source.model import Source
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
@@ -43,7 +45,7 @@ class ColumnMapping(ConfigModel):
     """CSV file with the columns `local` and `code`, for long lists; beside `codes`."""
 
     unknown: tuple[str, ...] = ()
-    """Local values that mean that nothing is known, such as `N/K` or `01/01/1900`: missing, and not counted as mended."""
+    """Local values that mean that nothing is known, such as `N/K` or `01/01/1900`: missing, not counted as mended."""
 
     formats: tuple[str, ...] = ()
     """For a date: formats to try, in this order, such as `%d/%m/%Y %H:%M`. ISO 8601 where not given."""
@@ -89,7 +91,7 @@ class Exclusion(ConfigModel):
     """Records that never enter a snapshot."""
 
     where: str
-    """A condition over columns of the row, such as `protected_marking = 'Y'`: rows for which it is true are left out."""
+    """A condition over columns of the row, such as `protected_marking = 'Y'`: rows where it is true are left out."""
 
     reason: Annotated[str, Field(min_length=3, max_length=200)]
     """Why, for the force's own people: it stands beside the count in the data-quality report."""
@@ -143,22 +145,31 @@ class Mapping(ConfigModel):
         """
         known = {column.name: column for column in contract.columns}
         for name, mapped in self.columns.items():
-            column = known.get(name)
-            if column is None:
+            if name not in known:
                 raise Misconfigured(f"mapping: {self.dataset} v{self.version} has no column {name}")
-            if isinstance(column, Category):
-                mapped.read_codes(column)
-            elif mapped.codes or mapped.codes_file:
-                raise Misconfigured(f"mapping: {name} is a {column.kind} and has no codes")
-            if (mapped.time_zone or mapped.formats) and not isinstance(column, Date):
-                given = "time zone" if mapped.time_zone else "formats"
-                raise Misconfigured(f"mapping: {name} is a {column.kind} and has no {given}")
+            _check_column(mapped, known[name])
         unit = contract.unit_column
         if unit is not None and unit not in self.columns:
             raise Misconfigured(f"mapping: {unit} names the privacy unit and must be mapped")
         for name in self.deduplicate if unit is not None else ():
             if name not in self.columns or isinstance(known[name], Identifier):
                 raise Misconfigured(f"mapping: deduplicate names {name}, which is no mapped column that is stored")
+
+
+def _check_column(mapped: ColumnMapping, column: Column) -> None:
+    if isinstance(column, Category):
+        mapped.read_codes(column)
+    elif mapped.codes or mapped.codes_file:
+        raise Misconfigured(f"mapping: {column.name} is a {column.kind} and has no codes")
+    if (mapped.time_zone or mapped.formats) and not isinstance(column, Date):
+        given = "time zone" if mapped.time_zone else "formats"
+        raise Misconfigured(f"mapping: {column.name} is a {column.kind} and has no {given}")
+    strange = [form for form in mapped.formats if not set(re.findall(r"%.?", form)) <= DIRECTIVES.keys()]
+    if strange:
+        raise Misconfigured(
+            f"mapping: {column.name}: the format {strange[0]!r} has a letter that is not known",
+            hint="known: " + " ".join(DIRECTIVES),
+        )
 
 
 def _code_list(path: Path) -> list[tuple[int, str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,8 +18,8 @@ from cordon.wire.signed import peek
 from node.config import NodeConfig
 from node.gate import Holding
 from node.ledger import Ledger
-from node.load import snapshot_path
 from node.policy import Policy
+from node.snapshot import snapshot_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Office:
             path = snapshot_path(self.settings.state, *name)
             if path.is_file():
                 snapshot = Snapshot(path, contract)
-                held[name] = Holding(contract, snapshot.domain, date.fromisoformat(snapshot.held.as_at))
+                held[name] = Holding.of(contract, snapshot.vintage)
                 snapshot.close()
         return held
 

@@ -40,10 +40,10 @@ from node.aggregate import Snapshot
 from node.config import NodeConfig
 from node.gate import Gate
 from node.ledger import Contribution, Ledger
-from node.load import snapshot_path
 from node.outbox import statement_of
 from node.pausing import is_paused
 from node.policy import Policy
+from node.snapshot import snapshot_path
 from node.standing import RegisterLink
 from node.tasks import Snapshots, Tasks, Tools
 

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 from cordon.catalogue import Catalogue
@@ -247,8 +246,7 @@ class Tasks:
             return tools.ledger.room(spender, limits, period_of(now), now)
 
         holdings = {
-            name: Holding(tools.catalogue[name][0], snapshot.domain, date.fromisoformat(snapshot.held.as_at))
-            for name, snapshot in self.snapshots.items()
+            name: Holding.of(tools.catalogue[name][0], snapshot.vintage) for name, snapshot in self.snapshots.items()
         }
         return tools.gate.examine(asked, State(holdings, room, is_paused(tools.pause_file), now))
 
@@ -419,7 +417,7 @@ class Tasks:
     def _aggregate(self, admission: Admission) -> list[int]:
         plan = admission.plan
         snapshot = self.snapshots.get((plan.question.dataset, plan.question.contract_version))
-        if snapshot is None or snapshot.domain != admission.spender.domain:
+        if snapshot is None or snapshot.vintage.domain != admission.spender.domain:
             raise Declined(DeclineCode.RESTARTED.words, "this force has loaded its records anew since it was asked")
         return snapshot.aggregate(plan, self._tools.force)
 

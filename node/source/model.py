@@ -103,9 +103,14 @@ class Source(ConfigModel):
             raise ValueError(
                 f"a source of kind {self.kind} " + ("needs a path" if self.path is None else "has no path")
             )
+        self._check_table()
+        self._check_password()
+        return self
+
+    def _check_table(self) -> None:
         if self.kind in FILES:
-            if self.table is not None or self.resume_by is not None:
-                raise ValueError("files have neither a table nor resume_by")
+            if self.table is not None or self.sql is not None or self.resume_by is not None:
+                raise ValueError("files have neither a table, nor sql, nor resume_by")
         elif (self.table is None) == (self.sql is None):
             raise ValueError("a database needs either a table or sql")
         if self.sql is not None and not self.rows_depend_on_one_unit:
@@ -113,8 +118,6 @@ class Source(ConfigModel):
                 "sql needs rows_depend_on_one_unit = true: whoever writes a view must make sure that one person's "
                 "records never change a row of another's"
             )
-        self._check_password()
-        return self
 
     def _check_password(self) -> None:
         if self.password_env is not None and self.password_file is not None:

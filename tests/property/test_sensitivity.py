@@ -36,7 +36,8 @@ from cordon.query.model import (
 from cordon.query.plan import make_plan, outline, split_evenly
 from cordon.units import Rho
 from node.aggregate import Snapshot
-from node.load import load, snapshot_path
+from node.load import load
+from node.snapshot import snapshot_path
 from node.mapping import Mapping
 
 FORCES = ("essex", "kent")

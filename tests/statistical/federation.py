@@ -17,7 +17,8 @@ from cordon.query.plan import Plan, make_plan
 from cordon.sealing import bfv, check, ciphertext, keystream, masks
 from cordon.units import Digest, Rho
 from node.aggregate import Snapshot
-from node.load import load, snapshot_path
+from node.load import load
+from node.snapshot import snapshot_path
 from node.mapping import Mapping
 
 CODES = 64

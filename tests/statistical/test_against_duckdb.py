@@ -27,7 +27,9 @@ from cordon.units import Rho
 from demo.layout import Design, force_names, held_by, lay_out
 from demo.records import hand_out_records
 from node.aggregate import Snapshot
-from node.load import RANK, UNIT, load, snapshot_path
+from node.coding import RANK, UNIT
+from node.load import load
+from node.snapshot import snapshot_path
 from node.mapping import Mapping
 
 CONTRACTS = {contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts())}

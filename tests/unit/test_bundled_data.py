@@ -21,7 +21,8 @@ from demo.layout import HERE, Design, choose_forces, force_names, held_by, lay_o
 from demo.nominals import FIELDS, MOST_ROWS, WITHOUT_PERSON, write_nominals
 from demo.records import hand_out_records
 from node.aggregate import Snapshot
-from node.load import load, snapshot_path
+from node.load import load
+from node.snapshot import snapshot_path
 from node.mapping import Mapping
 
 pytestmark = pytest.mark.xdist_group("bundled")

@@ -34,7 +34,8 @@ from demo.nominals import FIELDS, write_nominals
 from node import aggregate
 from node.aggregate import Snapshot
 from node.compile import compile_plan, scans
-from node.load import load, snapshot_path
+from node.load import load
+from node.snapshot import snapshot_path
 from node.mapping import Mapping
 
 CONTRACT = next(c for c in map(Contract.from_toml, bundled_contracts()) if c.dataset == "nominals")

@@ -1,0 +1,97 @@
+"""DuckDB connections of a node: offline, within a memory limit, with temporary files in a folder of the node's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from cordon.errors import Misconfigured
+
+Database = duckdb.DuckDBPyConnection
+"""An open connection."""
+
+Fault = duckdb.Error
+"""Whatever DuckDB raises."""
+
+LOAD_MEMORY = "1GB"
+"""What a load may hold in memory; beyond, DuckDB writes temporary files."""
+
+SERVE_MEMORY = "256MB"
+
+_SPEAKING = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+    duckdb.SyntaxException,
+)
+"""Faults of a statement: what they say names columns and functions, never a value of a record."""
+
+
+def open_for_load(path: Path, scratch: Path) -> Database:
+    """Open a file to build in, with room for temporary files in `scratch`."""
+    database = duckdb.connect(
+        str(path),
+        config={
+            "memory_limit": LOAD_MEMORY,
+            "temp_directory": str(scratch),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "preserve_insertion_order": "false",
+        },
+    )
+    # What a text without an offset means must not depend on the machine.
+    database.execute("SET TimeZone = 'UTC'")
+    return database
+
+
+def open_to_serve(path: Path) -> Database:
+    """Open a snapshot that queries read: no other file can be reached through it."""
+    return duckdb.connect(
+        str(path),
+        read_only=True,
+        config={
+            "threads": "1",
+            "memory_limit": SERVE_MEMORY,
+            "enable_external_access": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "lock_configuration": "true",
+        },
+    )
+
+
+def told(error: Exception) -> str:
+    """What went wrong, in words that hold no value of a record."""
+    text = str(error)
+    if "No space left" in text or "File too large" in text or "Could not write" in text:
+        return "the disk is full, or a file may not grow further"
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return f"it needs more memory than {LOAD_MEMORY} and more temporary files than the disk has room for"
+    if isinstance(error, _SPEAKING):
+        return text.splitlines()[0]
+    return f"DuckDB failed ({type(error).__name__})"
+
+
+def counts(database: Database, statement: str) -> tuple[int, ...]:
+    """The one row of a statement that counts."""
+    row = database.execute(statement).fetchone()
+    if row is None:
+        raise AssertionError("a count has one row")
+    return tuple(int(value or 0) for value in row)
+
+
+def quoted(name: str) -> str:
+    """A name as DuckDB takes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as DuckDB takes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def not_whole(path: Path, error: Exception) -> Misconfigured:
+    """The error of a snapshot that cannot be opened."""
+    return Misconfigured(f"{path} is not a whole snapshot: {told(error)}", hint="build it anew: cordon node load")

@@ -1,0 +1,218 @@
+"""The coded rows of a load under way, in a file beside the snapshots; a load that broke off goes on from there.
+
+Rows are coded as they are read: nothing of a source but coded values, hashes and the texts of mended values ever
+lies in this file. One load at a time has it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shutil import rmtree
+from typing import Self
+
+from cordon.contract import Contract
+from cordon.errors import Misconfigured
+from node.coding import CODES, EXCLUDED, RECORDS, Keys, coded, columns_read, many_codes, secrets_of
+from node.database import Database, Fault, counts, open_for_load, quoted
+from node.engine import DUCKDB, SECRET
+from node.mapping import Mapping as SourceMapping
+from node.source.chunks import check_columns
+from node.source.reading import Chunk, Opened, open_source, unreadable
+
+LONGEST_BREAK_SECONDS = 24 * 3600
+"""Of a load that is taken up again: beyond, what it has read is too old to go with what it would read now."""
+
+Progress = Callable[[str], None]
+
+
+class Staging:
+    """The open file of one load; use as a context manager, which keeps it where reading broke off half-way."""
+
+    def __init__(self, folder: Path, mapping: SourceMapping, contract: Contract, keys: Keys) -> None:
+        self._name = f"{contract.dataset}.v{contract.version}"
+        self._folder = folder
+        self._mapping = mapping
+        self._contract = contract
+        self._keys = keys
+        self._path = folder / f"{self._name}.coding"
+        self._scratch = folder / f"{self._name}.scratch"
+        self._resumable = False
+
+    def __enter__(self) -> Self:
+        """Take the file, or make it, for this load alone.
+
+        Raises:
+            Misconfigured: another load of the data set is running.
+        """
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._lock = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise Misconfigured("another load or check is running on this node", hint="wait until it is done") from None
+        rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir(mode=0o700)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file, and remove it unless there is something to go on from."""
+        if hasattr(self, "database"):
+            self.database.close()
+        rmtree(self._scratch, ignore_errors=True)
+        if not self._resumable:
+            self._remove()
+        os.close(self._lock)
+
+    def read(self, progress: Progress) -> dict[str, int]:
+        """Code every row of the source into the table `coded`.
+
+        Returns:
+            Rows that each exclusion kept out, by its reason.
+
+        Raises:
+            Misconfigured: the source cannot be read, lacks a column, or broke off.
+        """
+        wanted = columns_read(self._mapping, self._contract)
+        with open_source(self._mapping.source, self._scratch) as opened:
+            for warning in opened.warnings:
+                progress(warning)
+            check_columns(opened.columns, wanted, self._mapping.source.words)
+            types = {name: _kind(opened.columns[name]) for name in wanted}
+            self._coding = DUCKDB.sql(coded(types, self._mapping, self._contract, DUCKDB, self._keys))
+            self.database, done = self._open(types, opened, progress)
+            for chunk in opened.chunks(self.database, wanted, done=done):
+                progress(f"reading {chunk.words}")
+                self._take(chunk, types)
+                self._resumable = True
+        self._resumable = False
+        return self._excluded()
+
+    def _open(self, types: Mapping[str, str], opened: Opened, progress: Progress) -> tuple[Database, frozenset[str]]:
+        said = {
+            "contract": str(self._contract.digest),
+            "mapping": self._mapping.model_dump_json(),
+            "types": dict(types),
+            "codes": many_codes(self._mapping, self._contract),
+            "secrets": secrets_of(self._keys, self._mapping, self._contract),
+        }
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        database, done = self._resumed(digest, opened)
+        if database is None:
+            self._remove()
+            database = open_for_load(self._path, self._scratch)
+            self._path.chmod(0o600)
+        else:
+            progress("going on with a load that broke off")
+        self._resumable = bool(done)
+        for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
+            database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
+        if not done:
+            with _whole(database):
+                self._begin(database, digest, types)
+        return database, done
+
+    def _resumed(self, digest: str, opened: Opened) -> tuple[Database | None, frozenset[str]]:
+        """The file of a load that broke off, and the chunks in it, where a load may go on from there."""
+        nothing: frozenset[str] = frozenset()
+        if not self._path.is_file():
+            return None, nothing
+        try:
+            database = open_for_load(self._path, self._scratch)
+        except Fault:
+            return None, nothing
+        try:
+            row = database.execute("SELECT digest, at FROM begun_").fetchone()
+            done = frozenset(str(name) for (name,) in database.execute("SELECT name FROM done_").fetchall())
+        except Fault:
+            row, done = None, nothing
+        recent = row is not None and row[0] == digest and 0 <= time.time() - row[1] < LONGEST_BREAK_SECONDS
+        if recent and done and opened.continues(done):
+            return database, done
+        database.close()
+        return None, nothing
+
+    def _begin(self, database: Database, digest: str, types: Mapping[str, str]) -> None:
+        database.execute(f"CREATE TABLE {CODES} (column_ VARCHAR, local_ VARCHAR, position_ SMALLINT)")
+        codes = many_codes(self._mapping, self._contract)
+        if codes:
+            database.executemany(f"INSERT INTO {CODES} VALUES (?, ?, ?)", [list(row) for row in codes])
+        columns = ", ".join(f"NULL::{_SQL_TYPES.get(kind, kind)} AS {quoted(name)}" for name, kind in types.items())
+        database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns or 'NULL AS nothing'} LIMIT 0")
+        database.execute(f"CREATE TABLE coded AS SELECT * EXCLUDE ({EXCLUDED}) FROM ({self._coding})")
+        database.execute("CREATE TABLE done_ (name VARCHAR)")
+        database.execute("CREATE TABLE kept_out_ (rule INTEGER, n BIGINT)")
+        database.execute("CREATE TABLE begun_ AS SELECT ? AS digest, ?::DOUBLE AS at", [digest, time.time()])
+
+    def _set_keys(self, database: Database) -> None:
+        for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
+            database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
+
+    def _take(self, chunk: Chunk, types: Mapping[str, str]) -> None:
+        columns = ", ".join(_as(column, kind) for column, kind in types.items())
+        taken = f"SELECT * EXCLUDE ({EXCLUDED}) FROM ({self._coding}) WHERE {EXCLUDED} = 0"
+        kept_out = f"SELECT {EXCLUDED}, count(*) FROM ({self._coding}) WHERE {EXCLUDED} > 0 GROUP BY 1"
+        try:
+            self.database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns} FROM {chunk.relation}")
+            with _whole(self.database):
+                self.database.execute(f"INSERT INTO coded {taken}")
+                if self._mapping.exclude:
+                    self.database.execute(f"INSERT INTO kept_out_ {kept_out}")
+                self.database.execute("INSERT INTO done_ VALUES (?)", [chunk.name])
+        except Fault as error:
+            raise unreadable(chunk, error) from None
+
+    def _excluded(self) -> dict[str, int]:
+        rules: dict[str, int] = {}
+        for number, rule in enumerate(self._mapping.exclude, 1):
+            (kept_out,) = counts(self.database, f"SELECT sum(n) FROM kept_out_ WHERE rule = {number}")
+            rules[rule.reason] = rules.get(rule.reason, 0) + kept_out
+        return rules
+
+    def _remove(self) -> None:
+        for path in (self._path, self._path.with_name(self._path.name + ".wal")):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _whole(database: Database) -> Iterator[None]:
+    """All of it or nothing, also when the process is killed."""
+    database.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(Fault):
+            database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+_SQL_TYPES = {
+    "string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE",
+    "timestamp": "TIMESTAMP", "timestamp('UTC')": "TIMESTAMPTZ",
+}  # fmt: skip
+
+
+def _kind(type_: str) -> str:
+    """The ibis type that a source column is read as, by DuckDB's name of its own; everything else is read as text."""
+    name = type_.upper()
+    if name == "DATE":
+        return "date"
+    if name.startswith("TIMESTAMP"):
+        return "timestamp('UTC')" if "TIME ZONE" in name or name == "TIMESTAMPTZ" else "timestamp"
+    if name in {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}:
+        return "int64"
+    if name in {"FLOAT", "DOUBLE"}:
+        return "float64"
+    return "boolean" if name == "BOOLEAN" else "string"
+
+
+def _as(column: str, kind: str) -> str:
+    return f"{quoted(column)}::{_SQL_TYPES[kind]} AS {quoted(column)}"
