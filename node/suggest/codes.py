@@ -94,7 +94,7 @@ def _propose(
             return CodeProposal(local, rows, match[0], match[1], missing=match[0] == UNKNOWN)
     if raw in known().markers:
         return CodeProposal(local, rows, None, Confidence.SURE, missing=True)
-    if numeric and raw in known().number_markers:
+    if raw in known().number_markers and (numeric or len(raw) > 1):
         return CodeProposal(local, rows, None, Confidence.LIKELY, missing=True)
     match = _fuzzy(text, texts)
     return CodeProposal(local, rows, *(match or (None, Confidence.GUESS)))
@@ -123,7 +123,7 @@ def _likely(table: CodeTable) -> dict[str, tuple[str, ...]]:
 
 
 def _fuzzy(text: str, texts: dict[str, tuple[str, ...]]) -> _Match | None:
-    if len(text) < 2 or text.isdigit():
+    if len(text) < 3 or text.isdigit():
         return None
     own = {code: names for code, names in texts.items() if code != UNKNOWN}
     rules: tuple[tuple[Callable[[str, str], bool], Confidence], ...] = (
@@ -131,6 +131,7 @@ def _fuzzy(text: str, texts: dict[str, tuple[str, ...]]) -> _Match | None:
         (_begins, Confidence.LIKELY),
         (_initials, Confidence.LIKELY),
         (_holds_all, Confidence.GUESS),
+        (_shortened, Confidence.GUESS),
     )
     for rule, confidence in rules:
         found = {code for code, names in own.items() if any(rule(text, name) for name in names)}
@@ -148,12 +149,18 @@ def _all_its_words(text: str, name: str) -> bool:
 
 
 def _begins(text: str, name: str) -> bool:
-    return len(text) >= 3 and name.startswith(text)
+    return name.startswith(text)
 
 
 def _initials(text: str, name: str) -> bool:
     parts = name.split()
     return len(parts) >= 2 and text == "".join(part[0] for part in parts)
+
+
+def _shortened(text: str, name: str) -> bool:
+    """Whether letters were left out of a name, but for its first."""
+    left = iter(name)
+    return " " not in text and text[0] == name[0] and all(letter in left for letter in text)
 
 
 def _holds_all(text: str, name: str) -> bool:

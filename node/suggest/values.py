@@ -15,6 +15,9 @@ from node.suggest.sample import ENOUGH, PATTERNS, Sample
 _ISO = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?)?")
 _UTC = re.compile(r".*\d(Z|\+00(:?00)?)")
 _NUMBER = re.compile(r"[£$€]?\s*[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
+_NO_DATE = re.compile(r"[0/.: -]{4,}")
+"""Zeros where a date should stand."""
+
 _ONE_FORMAT = 0.98
 """Share of dates that one format must read, so that no second is looked for."""
 
@@ -36,6 +39,9 @@ class Evidence:
     """Values that mean that nothing is known; only common markers, never a value of an identifier."""
 
     time_zone: str | None = None
+    dates: bool = False
+    """Whether most values are dates, of whatever time."""
+
     symbols: tuple[str, ...] = ()
     """Characters to take out of a number's text."""
 
@@ -84,7 +90,7 @@ def _category(sample: Sample, column: Category) -> Evidence:
 def _date(sample: Sample, column: Date) -> Evidence:
     if sample.type.startswith(("DATE", "TIMESTAMP")):
         return _typed_date(sample, column)
-    markers = _markers(sample)
+    markers = (*_markers(sample), *(value for value in sorted(sample.values) if _NO_DATE.fullmatch(value)))
     dates = {value: rows for value, rows in sample.values.items() if value not in markers}
     if not dates:
         return Evidence(None, "the sample has only values that mean that nothing is known", unknown=markers)
@@ -105,6 +111,7 @@ def _date(sample: Sample, column: Date) -> Evidence:
         _date_score(parsed, inside),
         f"{_percent(parsed)} of the sampled values are dates {how}, {_percent(inside)} of them in the contract's time",
         formats=formats,
+        dates=parsed > 0.5,
         unknown=(*markers, *always_missing),
         time_zone="Europe/London" if utc > 0.9 and not formats else None,
         notes=notes,
@@ -118,7 +125,7 @@ def _typed_date(sample: Sample, column: Date) -> Evidence:
     inside = _inside(real, sample.values, column) if real else 0.0
     zone = "Europe/London" if "TIME ZONE" in sample.type else None
     why = f"it is a date at the source, {_percent(inside)} in the contract's time"
-    return Evidence(_date_score(1.0, inside), why, unknown=markers, time_zone=zone)
+    return Evidence(_date_score(1.0, inside), why, dates=True, unknown=markers, time_zone=zone)
 
 
 def _date_score(parsed: float, inside: float) -> float:

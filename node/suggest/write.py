@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from cordon.contract import Category, Code, Column, Date, Identifier
 from node.source.model import Source
 from node.suggest.codes import CodeProposal, Confidence
+from node.suggest.derive import age_expression
 from node.suggest.propose import ColumnProposal, Suggestion
 from node.suggest.sample import LONGEST_LISTED, Sample
 
@@ -74,7 +75,8 @@ def _column(proposal: ColumnProposal, sample: Sample) -> Iterator[str]:
     if found.unknown:
         yield f"{off}unknown = [{', '.join(map(text, found.unknown))}]"
     if isinstance(proposal.column, Category):
-        yield from (off + line for line in _codes(proposal.column, found.codes, sample))
+        lines = _codes(proposal.column, found.codes, sample)
+        yield from (line if line.startswith("#") else off + line for line in lines)
 
 
 def _origin(proposal: ColumnProposal) -> str:
@@ -130,6 +132,9 @@ def _unmatched(suggestion: Suggestion) -> Iterator[str]:
 
 
 def _hint(column: Column, suggestion: Suggestion) -> str:
+    made = age_expression(suggestion) if column.name == "age" else None
+    if made is not None:
+        return f"; guess: check. It can be made of a date of birth:\n# [columns.age]\n# expression = {text(made)}"
     if isinstance(column, Identifier):
         return "; the unit's identifier must be mapped" if column.use == "unit" else ""
     if not isinstance(column, Date) or column.grain != "month":

@@ -12,9 +12,10 @@ from cordon.catalogue import bundled_contracts
 from cordon.cli import run
 from cordon.configfile import read_config
 from cordon.contract import Contract
-from node.load import load, snapshot_path
+from node.load import load
 from node.mapping import Mapping
 from node.opendata.datasets import DATASETS
+from node.snapshot import snapshot_path
 from node.suggest.propose import suggest
 from node.suggest.reading import read_samples
 
@@ -52,7 +53,7 @@ def test_a_force_of_a_download_is_loaded_and_counts(form, tmp_path, capsys):
     rows = {}
     for path in sorted((folder / "mappings").glob("*.toml")):
         mapping = read_config(path, Mapping)
-        quality = load(mapping, CONTRACTS[mapping.dataset], folder / "state", progress=lambda _: None)
+        quality = load(mapping, CONTRACTS[mapping.dataset], folder / "state", progress=lambda _: None).quality
         rows[mapping.dataset] = (quality.rows_read, quality.rows_kept)
         assert sum(column.mended for column in quality.columns) == 0
     assert rows == {"outcomes": (2, 2), "stop_search": (4, 4), "street_crime": (5, 5)}

@@ -22,8 +22,8 @@ from demo.nominals import FIELDS, MOST_ROWS, WITHOUT_PERSON, write_nominals
 from demo.records import hand_out_records
 from node.aggregate import Snapshot
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 pytestmark = pytest.mark.xdist_group("bundled")
 """Loading a year of stops takes a while: once is enough."""

@@ -20,7 +20,9 @@ from cordon.contract import Contract
 from cordon.errors import Misconfigured
 from demo.layout import HERE
 from demo.nominals import write_nominals
+from node.load import load
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 from node.source.model import Kind, Source
 from node.suggest.cli import source_of
 from node.suggest.codes import Confidence, propose_codes
@@ -350,3 +352,27 @@ def test_the_command_writes_a_file_for_its_owner_only_and_overwrites_none(tmp_pa
 def _write(path, content):
     path.write_text(content, encoding="utf-8")
     return path
+
+
+def test_a_completed_proposal_loads_what_the_source_holds(tmp_path):
+    """A proposal, completed and with its guess at the age confirmed, loads British dates, money and local codes."""
+    messy = messysources.shouting()
+    columns = {name: values for name, values in messy.columns.items() if name != "AGE_YRS"}
+    write_rows(tmp_path / "records.csv", columns, "windows-1252", ";", "\r\n")
+    source, notes = completed_source(Source.model_validate({"path": tmp_path / "records.csv"}))
+    samples, rows = read_samples(source, tmp_path)
+    content = completed(as_toml(suggest(CONTRACTS["nominals"], samples), source, rows=rows, notes=notes))
+    content = content.replace("# [columns.age]\n# expression", "[columns.age]\nexpression")
+    mapping = read_config(_write(tmp_path / "mapping.toml", content), Mapping)
+    (tmp_path / "state").mkdir()
+    quality = load(mapping, CONTRACTS["nominals"], tmp_path / "state", progress=lambda _: None).quality
+    assert quality.rows_read == messysources.ROWS
+    found = {column.column: column for column in quality.columns}
+    assert {name: column.mended for name, column in found.items() if column.mended} == {
+        "offence": columns["HO_CLASS"].count("ARSON")
+    }
+    assert found["recorded"].missing == columns["REC_DT"].count("01/01/1900")
+    with duckdb.connect(str(snapshot_path(tmp_path / "state", "nominals", 1)), read_only=True) as database:
+        ages, losses = database.execute("SELECT min(age), max(loss_gbp) FROM snapshot").fetchone()
+    assert ages >= 14, "born before 2005 at the latest, and recorded in 2024"
+    assert 3000 < losses <= 4001
