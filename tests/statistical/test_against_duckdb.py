@@ -29,8 +29,8 @@ from demo.records import hand_out_records
 from node.aggregate import Snapshot
 from node.coding import RANK, UNIT
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 CONTRACTS = {contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts())}
 FEW = ("city-of-london", "cumbria", "durham", "essex", "kent", "warwickshire")
