@@ -26,7 +26,7 @@ from node.joining.reach import NAME, Way, connection_finding
 from node.mapping import Mapping
 from node.policy import Policy
 
-OTHERS_SECONDS = 9.0
+OTHERS_SECONDS = 8.0
 """Most that is waited for anybody else: coordinator, proxy, name server, sources."""
 
 _GRACE_SECONDS = 1.0

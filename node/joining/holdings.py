@@ -199,7 +199,7 @@ class Sources:
 def _source_finding(
     mapping: Mapping, looking: Background[tuple[ReadOnly[str, str], tuple[str, ...]]], deadline: Deadline
 ) -> Finding:
-    name, words = f"source {mapping.dataset}", mapping.source.words
+    name, words = f"source {mapping.dataset} v{mapping.version}", mapping.source.words
     correct = f"correct `source` in the mapping of {mapping.dataset}"
     try:
         columns, warnings = looking.result(deadline.left())
@@ -215,7 +215,7 @@ def _source_finding(
             f"correct [columns] in the mapping of {mapping.dataset}",
         )
     if warnings:
-        return warning(name, f"{words}: {'; '.join(warnings)}", correct)
+        return warning(name, f"{words}: {'; '.join(warnings)}", "ask for an account that may only read")
     return ok(name, f"{words} opens, and has every column that the mapping names")
 
 

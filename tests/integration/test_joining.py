@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from live import run_cordon, tree_digest
+from live import BEHIND_PROXY, ONE_PURPOSE, Live, tree_digest
 
 from cordon.cli import run
 from cordon.envelope import MANIFEST, KeySigner, from_json, seal, to_json
@@ -25,8 +25,6 @@ from demo.processes import Federation, free_port
 ROOT = Path(__file__).parents[2]
 MAPPING = ROOT / "deploy" / "config" / "mappings" / "stop_search.toml"
 FORCE = "kent"
-
-pytestmark = pytest.mark.xdist_group("joining")
 
 
 class Governance:
@@ -67,15 +65,20 @@ class Governance:
 class Joining:
     """The new force's side."""
 
-    def __init__(self, folder: Path, layout: Layout) -> None:
-        self.folder, self.layout = folder, layout
+    def __init__(self, folder: Path, layout: Layout, force: str = FORCE) -> None:
+        self.folder, self.layout, self.force = folder, layout, force
         self.config = folder / "node.toml"
+
+    @property
+    def block(self) -> str:
+        """What governance enters in the manifest."""
+        return (self.folder / "to-governance" / f"force-{self.force}.toml").read_text(encoding="utf-8")
 
     def init(self) -> int:
         """Run `init` as a script would."""
         keys = [part for key in self.layout.governance_keys for part in ("--governance-key", key)]
         address = f"127.0.0.1:{self.layout.design.port}"
-        return run(["node", "init", str(self.folder), "--force", FORCE, "--coordinator", address, *keys])
+        return run(["node", "init", str(self.folder), "--force", self.force, "--coordinator", address, *keys])
 
     def node(self, command: str) -> int:
         """Run a command of the node."""
@@ -83,7 +86,7 @@ class Joining:
 
     def take(self, governance: Governance, manifest: str) -> None:
         """Put in place what governance has sent back."""
-        requested = read_request((self.folder / "to-governance" / f"force-{FORCE}.csr").read_bytes())
+        requested = read_request((self.folder / "to-governance" / f"force-{self.force}.csr").read_bytes())
         (self.folder / "keys" / "tls.pem").write_bytes(governance.certify(requested.identity, requested.key))
         (self.folder / "keys" / "authority.pem").write_bytes(governance.pem)
         (self.folder / "manifest.json").write_text(manifest, encoding="utf-8")
@@ -138,6 +141,7 @@ def to_do(findings: dict[str, dict[str, str]]) -> set[str]:
     return {name for name, found in findings.items() if found["level"] == "to do"}
 
 
+@pytest.mark.xdist_group("joining")
 def test_a_force_joins_and_the_doctor_says_at_each_step_what_is_left(
     tmp_path: Path, layout: Layout, processes: Federation, told: Any
 ) -> None:
@@ -152,23 +156,14 @@ def test_a_force_joins_and_the_doctor_says_at_each_step_what_is_left(
     assert to_do(found) == {"manifest", "authority", "policy", "connection", "ledger"}
     assert "refused the connection" in found["connection"]["words"]
 
-    # The certificate has come, with a manifest from before this force was in it; the coordinator has the same.
-    processes.start_coordinator()
+    # The certificate has come, with a manifest from before this force was in it.
     joining.take(governance, governance.sign(1, ""))
     code, found = told(joining)
-    assert (code, to_do(found)) == (1, {"manifest", "mappings", "policy", "ledger"})
+    assert (code, to_do(found)) == (1, {"manifest", "mappings", "policy", "connection", "ledger"})
     assert f"{FORCE} is not among them" in found["manifest"]["words"]
-    assert found["connection"]["words"].endswith("both certificates are accepted")
 
-    # The next manifest lists it, and the coordinator has not followed yet.
-    block = (joining.folder / "to-governance" / f"force-{FORCE}.toml").read_text(encoding="utf-8")
-    joining.take(governance, governance.sign(2, block))
-    code, found = told(joining)
-    assert to_do(found) == {"membership", "mappings", "policy", "ledger"}
-    assert f"{FORCE} is not a member" in found["membership"]["words"]
-
-    # It follows, and the force's own people do their part.
-    processes.kill_coordinator()
+    # The next manifest lists it, the coordinator runs, and the force's own people do their part.
+    joining.take(governance, governance.sign(2, joining.block))
     processes.start_coordinator()
     joining.write_own()
     assert joining.node("create-ledger") == 0
@@ -178,22 +173,48 @@ def test_a_force_joins_and_the_doctor_says_at_each_step_what_is_left(
     before = tree_digest(joining.folder)
     code, found = told(joining)
     assert (code, to_do(found)) == (0, set())
-    assert {found[name]["level"] for name in ("membership", "clock", "connection", "snapshot stop_search v1")} == {"ok"}
+    assert {found[name]["level"] for name in ("membership", "clock", "connection", "source stop_search v1")} == {"ok"}
     assert tree_digest(joining.folder) == before
 
-    # A coordinator that is gone, and a node with an older manifest than the coordinator's.
-    (joining.folder / "manifest.json").write_text(governance.sign(3, ""), encoding="utf-8")
-    assert to_do(told(joining)[1]) == {"membership"}
+    # Another force is listed by a manifest that the coordinator does not have yet.
+    other = Joining(tmp_path / "dorset", layout, "dorset")
+    assert other.init() == 0
+    newest = governance.sign(3, other.block)
+    other.take(governance, newest)
+    assert "dorset is not a member" in told(other)[1]["membership"]["words"]
+    joining.take(governance, newest)
+    code, found = told(joining)
+    assert (code, to_do(found)) == (1, {"membership"})
+    assert "install the same on both" in found["membership"]["words"]
+
+    # And a coordinator that is gone.
     processes.kill_coordinator()
     code, found = told(joining)
     assert (code, to_do(found)) == (1, {"connection"})
+    assert "refused the connection" in found["connection"]["words"]
 
 
-def test_the_doctors_lines_are_for_people(tmp_path: Path) -> None:
-    """As a process: one line a check, a remedy behind an arrow, a count at the end, and no traceback."""
-    done = run_cordon("node", "doctor", "--config", str(tmp_path / "node.toml"))
-    assert done.code == 1
-    first, last = done.out.splitlines()
+@pytest.mark.xdist_group("federation")
+@pytest.mark.parametrize("force", [ONE_PURPOSE, BEHIND_PROXY])
+def test_a_doctor_beside_a_serving_node_does_not_take_its_place(
+    live: Live, force: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked beside a node that serves, directly or through a proxy, the coordinator keeps that node's connection."""
+    log = live.layout.force_folder(force) / "node.log"
+    before = log.read_text(encoding="utf-8")
+    assert run(["node", "doctor", "--json", "--config", str(live.layout.node_config(force))]) == 0
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    assert {found[name]["level"] for name in ("connection", "membership", "clock", "ledger")} == {"ok"}
+    assert ("through the proxy" in found["connection"]["words"]) == (force == BEHIND_PROXY)
+    assert force in live.connected()
+    assert log.read_text(encoding="utf-8") == before
+
+
+def test_the_doctors_lines_are_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a check, with a remedy behind an arrow, and a count at the end."""
+    assert run(["node", "doctor", "--config", str(tmp_path / "node.toml")]) == 1
+    said = capsys.readouterr()
+    first, last = said.out.splitlines()
     assert first.startswith("to do    configuration  cannot read")
     assert f" → correct {tmp_path / 'node.toml'}" in first
-    assert (last, done.err) == ("0 ok, 0 warnings, 1 to do", "")
+    assert (last, said.err) == ("0 ok, 0 warnings, 1 to do", "")
