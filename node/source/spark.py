@@ -6,6 +6,7 @@ A URL `sc://host:15002` means Spark Connect, `spark://host:7077` a cluster's mas
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,10 @@ __all__ = ["Connection", "Cursor", "Error", "connect"]
 
 def connect(address: Any, password: str | None) -> Connection:
     """A session with the cluster that an `Address` of node/source/engines.py names."""
+    # Its own log of failed statements quotes values of records.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
     builder: Any = SparkSession.builder
+    shared = SparkSession.getActiveSession() is not None
     place = f"{address.host}:{address.port}" if address.port else str(address.host)
     if address.scheme == "sc":
         token = f";token={password}" if password else ""
@@ -26,14 +30,18 @@ def connect(address: Any, password: str | None) -> Connection:
         builder = builder.master("local[*]" if address.scheme == "local" else f"spark://{place}")
     for name, value in address.options.items():
         builder = builder.config(name, value)
-    return Connection(builder.appName("cordon").getOrCreate())
+    session = builder.appName("cordon").getOrCreate()
+    if address.scheme != "sc":
+        session.sparkContext.setLogLevel("OFF")
+    return Connection(session, shared=shared)
 
 
 class Connection:
     """A Spark session as a DB-API connection, as far as it is needed."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, *, shared: bool) -> None:
         self._session = session
+        self._shared = shared
         session.conf.set("spark.sql.session.timeZone", "UTC")
 
     def cursor(self) -> Cursor:
@@ -41,8 +49,9 @@ class Connection:
         return Cursor(self._session)
 
     def close(self) -> None:
-        """Stop the session."""
-        self._session.stop()
+        """Stop the session, unless somebody had it before."""
+        if not self._shared:
+            self._session.stop()
 
 
 class Cursor:
