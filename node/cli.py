@@ -18,8 +18,10 @@ from node.joining.cli import add_joining_commands
 from node.ledgerfile import create_ledger
 from node.load_cli import add_load_commands
 from node.officer_cli import add_officer_commands
+from node.opendata.cli import add_open_data_command
 from node.options import DEFAULT_CONFIG, ConfigPath
 from node.policy_cli import policy_app
+from node.suggest.cli import map_app
 
 app = typer.Typer(
     name="node",
@@ -30,9 +32,11 @@ app = typer.Typer(
 
 add_officer_commands(app)
 add_history_command(app)
-add_load_commands(app)
+add_open_data_command(app)
 add_joining_commands(app)
+add_load_commands(app)
 app.add_typer(policy_app)
+app.add_typer(map_app)
 
 
 @app.command()

@@ -60,11 +60,12 @@ def importers(library: str) -> set[str]:
         ("tenseal", {"cordon/sealing/bfv.py"}),
         ("sqlglot", {"node/expression.py"} | {f"cordon/query/sql/{part}.py" for part in SQL}),
         ("grpc", {"cordon/wire/channel.py"}),
-        ("duckdb", {"node/database.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)}),
+        ("duckdb", {"node/database.py", "node/suggest/reading.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)}),
         ("ibis", {f"node/{part}.py" for part in EXPRESSIONS} | {"node/source/statements.py"}),
         ("psycopg", set()),  # as every driver, by its name from the table in node/source/engines.py
         ("pyspark", {"node/source/spark.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
+        ("rapidfuzz", {"node/suggest/names.py"}),
     ],
 )
 def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):
@@ -97,8 +98,10 @@ def test_the_node_service_loads_neither_pandas_nor_pyarrow():
 
 
 def test_the_serving_node_loads_no_reader_of_sql():
-    """What rehearses a decision reads SQL; neither the service nor the command line loads it before it is called."""
-    assert not loaded("import node.service, node.cli", "node.rehearsal", "cordon.query.sql")
+    """What rehearses a decision reads SQL, what proposes a mapping compares names; nothing loads them before they are
+    called, neither the service nor the command line.
+    """
+    assert not loaded("import node.service, node.cli", "node.rehearsal", "cordon.query.sql", "rapidfuzz")
     assert loaded("import node.rehearsal", "cordon.query.sql"), "the look itself works"
     importing = {path.name for path in (ROOT / "node").glob("*.py") if "node.rehearsal" in imported(path)}
     assert importing == {"policy_cli.py"}
