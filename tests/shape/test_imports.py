@@ -60,7 +60,10 @@ def importers(library: str) -> set[str]:
         ("tenseal", {"cordon/sealing/bfv.py"}),
         ("sqlglot", {"node/expression.py"} | {f"cordon/query/sql/{part}.py" for part in SQL}),
         ("grpc", {"cordon/wire/channel.py"}),
-        ("duckdb", {"node/database.py", "node/suggest/reading.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)}),
+        (
+            "duckdb",
+            {"node/database.py", "node/suggest/reading.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)},
+        ),
         ("ibis", {f"node/{part}.py" for part in EXPRESSIONS} | {"node/source/statements.py"}),
         ("psycopg", set()),  # as every driver, by its name from the table in node/source/engines.py
         ("pyspark", {"node/source/spark.py"}),
