@@ -19,7 +19,7 @@ from node.config import NodeConfig
 from node.joining.background import Background, Deadline
 from node.joining.finding import Finding, from_error, ok, to_do, warning
 from node.ledger import Ledger
-from node.load import snapshot_path
+from node.snapshot import snapshot_path
 from node.mapping import Mapping
 from node.policy import Policy
 from node.source.model import Source

@@ -21,8 +21,12 @@ SQL = (
     "reading",
     "refusing",
     "scope",
+    "versions",
 )
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
+
+EXPRESSIONS = ("bounding", "coding", "compile", "engine", "expression", "load", "normalise")
+"""The parts of a node that say what is computed, for whichever engine holds the records."""
 
 
 FILE_SOURCES = ("chunks", "duckdbfile", "files")
@@ -54,18 +58,13 @@ def importers(library: str) -> set[str]:
     [
         ("opendp", {"cordon/noise.py"}),
         ("tenseal", {"cordon/sealing/bfv.py"}),
-        ("sqlglot", {f"cordon/query/sql/{part}.py" for part in SQL}),
+        ("sqlglot", {"node/expression.py"} | {f"cordon/query/sql/{part}.py" for part in SQL}),
         ("grpc", {"cordon/wire/channel.py"}),
         (
             "duckdb",
-            {
-                "node/load.py",
-                "node/aggregate.py",
-                "node/suggest/reading.py",
-                *(f"node/source/{part}.py" for part in FILE_SOURCES),
-            },
+            {"node/database.py", "node/suggest/reading.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)},
         ),
-        ("ibis", {"node/compile.py", "node/source/statements.py"}),
+        ("ibis", {f"node/{part}.py" for part in EXPRESSIONS} | {"node/source/statements.py"}),
         ("psycopg", set()),  # as every driver, by its name from the table in node/source/engines.py
         ("pyspark", {"node/source/spark.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
