@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-ROWS = 600
+ROWS = 300
 
 
 @dataclass(frozen=True)

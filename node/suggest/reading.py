@@ -8,10 +8,9 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-import duckdb
-
 from cordon.errors import Misconfigured
-from node.source.chunks import Chunk, quoted
+from node.database import Database, Fault, open_for_load, quoted
+from node.source.chunks import Chunk
 from node.source.files import find
 from node.source.model import FILES, Kind, Source
 from node.source.reading import open_source, unreadable
@@ -24,6 +23,7 @@ PARTS = 5
 """Files or batches that a sample is drawn from, so that it does not come from one month alone."""
 
 _HEAD_BYTES = 256 * 1024
+_SAMPLING = "sampling.duckdb"
 _DELIMITERS = ",;\t|"
 
 
@@ -37,7 +37,7 @@ def read_samples(source: Source, scratch: Path) -> tuple[dict[str, Sample], int]
         Misconfigured: the source cannot be read.
     """
     rows = 0
-    with open_source(source, scratch) as opened, duckdb.connect() as database:
+    with open_source(source, scratch) as opened, open_for_load(scratch / _SAMPLING, scratch) as database:
         types = opened.columns
         counts: dict[str, Counter[str]] = {name: Counter() for name in types}
         # A database gives its rows in batches of its own, a folder one file after the other.
@@ -50,12 +50,12 @@ def read_samples(source: Source, scratch: Path) -> tuple[dict[str, Sample], int]
     return samples, rows
 
 
-def _count(database: duckdb.DuckDBPyConnection, chunk: Chunk, counts: dict[str, Counter[str]], most: int) -> int:
+def _count(database: Database, chunk: Chunk, counts: dict[str, Counter[str]], most: int) -> int:
     shown = ", ".join(f"trim({quoted(name)}::VARCHAR)" for name in counts)
     try:
         # The relation is our own, and names are quoted.
         found = database.execute(f"SELECT {shown} FROM {chunk.relation} LIMIT {most}").fetchall()  # noqa: S608
-    except duckdb.Error as error:
+    except Fault as error:
         raise unreadable(chunk, error) from None
     for row in found:
         for values, value in zip(counts.values(), row, strict=True):

@@ -62,7 +62,7 @@ def importers(library: str) -> set[str]:
         ("grpc", {"cordon/wire/channel.py"}),
         (
             "duckdb",
-            {"node/database.py", "node/suggest/reading.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)},
+            {"node/database.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)},
         ),
         ("ibis", {f"node/{part}.py" for part in EXPRESSIONS} | {"node/source/statements.py"}),
         ("psycopg", set()),  # as every driver, by its name from the table in node/source/engines.py

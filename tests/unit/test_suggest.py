@@ -16,10 +16,14 @@ import pytest
 from cordon.catalogue import bundled_contracts
 from cordon.cli import run
 from cordon.configfile import read_config
-from cordon.contract import Contract
+from cordon.contract import Category, Contract
 from cordon.errors import Misconfigured
 from demo.layout import HERE
 from demo.nominals import write_nominals
+from demo.nominals.population import make_population
+from demo.nominals.systems import SYSTEMS
+from demo.nominals.writing import write_force, write_mapping
+from node.expression import names_in
 from node.load import load
 from node.mapping import Mapping
 from node.snapshot import snapshot_path
@@ -36,6 +40,11 @@ from node.suggest.write import as_toml, text
 CONTRACTS = {
     contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts()) if contract.version == 1
 }
+SECOND = next(
+    contract
+    for contract in map(Contract.from_toml, bundled_contracts())
+    if (contract.dataset, contract.version) == ("nominals", 2)
+)
 SOURCE = Source.model_validate({"path": "/records/records.csv"})
 
 
@@ -304,7 +313,7 @@ def test_encoding_and_delimiter_are_found_out(encoding, delimiter, newline, tmp_
 def test_a_sample_comes_from_several_files(tmp_path):
     """Of a folder with a file a month, the sample holds rows of five files and not of the first alone."""
     for month in range(7):
-        (tmp_path / f"{month}.csv").write_text("month\n" + f"2025-0{month + 1}\n" * 2000)
+        (tmp_path / f"{month}.csv").write_text("month\n" + f"2025-0{month + 1}\n" * 1001)
     samples, rows = read_samples(Source.model_validate({"kind": "csv", "path": tmp_path}), tmp_path)
     assert rows == 5000
     assert len(samples["month"].values) == 5
@@ -376,3 +385,40 @@ def test_a_completed_proposal_loads_what_the_source_holds(tmp_path):
         ages, losses = database.execute("SELECT min(age), max(loss_gbp) FROM snapshot").fetchone()
     assert ages >= 14, "born before 2005 at the latest, and recorded in 2024"
     assert 3000 < losses <= 4001
+
+
+@pytest.fixture(scope="module")
+def population():
+    """A few made-up persons, as every records system of the generator holds them."""
+    return make_population(1, persons=200)
+
+
+def feeding(mapped):
+    """Source columns that a column's mapping reads."""
+    return {mapped.source} if mapped.expression is None else set(names_in(mapped.expression))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_most_columns_and_codes_of_a_made_up_records_system_are_found(system, population, tmp_path):
+    """Of each of the generator's systems four of five columns are found, and what is sure is what its mapping says."""
+    (tmp_path / "records").mkdir()
+    write_force(population, 0, system, tmp_path / "records")
+    write_mapping(system, tmp_path)
+    mapping = read_config(tmp_path / "nominals.v2.toml", Mapping)
+    source = mapping.source
+    if source.kind is Kind.CSV:
+        source, _ = completed_source(Source.model_validate({"kind": "csv", "path": source.path}))
+        assert source.delimiter == mapping.source.delimiter
+        assert source.encoding == mapping.source.encoding.removesuffix("-sig")
+    samples, _ = read_samples(source, tmp_path)
+    found = {item.column.name: item for item in suggest(SECOND, samples).columns}
+    right = {
+        name for name, mapped in mapping.columns.items() if name in found and found[name].source in feeding(mapped)
+    }
+    assert len(right) >= 0.8 * len(mapping.columns)
+    assert {name for name, item in found.items() if item.confidence is Confidence.SURE} <= right
+    for name in right & {column.name for column in SECOND.columns if isinstance(column, Category)}:
+        meant = mapping.columns[name].read_codes(SECOND.column(name))
+        for code in found[name].found.codes:
+            if code.local in meant and code.code is not None and code.confidence is not Confidence.GUESS:
+                assert meant[code.local] == code.code, (name, code)
