@@ -15,14 +15,14 @@ from cordon.contract import Contract
 from cordon.errors import CordonError, Misconfigured
 from cordon.manifest import Manifest
 from node.aggregate import Snapshot
-from node.config import NodeConfig
 from node.coding import columns_named
+from node.config import NodeConfig
 from node.joining.background import Background, Deadline
 from node.joining.finding import Finding, from_error, ok, to_do, warning
 from node.ledger import Ledger
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
 from node.policy import Policy
+from node.snapshot import snapshot_path
 from node.source.model import Source
 
 LEDGER_SECONDS = 3.0
