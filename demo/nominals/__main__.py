@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     (into / "truth.json").write_text(truth.to_json(), encoding="utf-8")
     rows, persons = sum(of.rows for of in truths.values()), sum(truth.overlap.known_to.values())
     print(
-        f"{rows:,} records of {persons:,} made-up persons in {len(names)} forces lie in {into}; truth.json counts them"
+        f"{rows:,} records of {persons:,} made-up persons lie in {into}, by force; truth.json counts them"
     )
     return 0
 
