@@ -20,7 +20,7 @@ from typing import Self
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
 from node.coding import CODES, EXCLUDED, RECORDS, Keys, coded, columns_read, many_codes, secrets_of
-from node.database import Database, Fault, counts, open_for_load, quoted
+from node.database import Database, Fault, counts, exhausted, open_for_load, quoted
 from node.engine import DUCKDB, SECRET
 from node.mapping import Mapping as SourceMapping
 from node.source.chunks import check_columns
@@ -129,7 +129,7 @@ class Staging:
         except Fault:
             return None, nothing
         try:
-            row = database.execute("SELECT digest, at FROM begun_").fetchone()
+            row = database.execute("SELECT digest, since FROM begun_").fetchone()
             done = frozenset(str(name) for (name,) in database.execute("SELECT name FROM done_").fetchall())
         except Fault:
             row, done = None, nothing
@@ -149,7 +149,7 @@ class Staging:
         database.execute(f"CREATE TABLE coded AS SELECT * EXCLUDE ({EXCLUDED}) FROM ({self._coding})")
         database.execute("CREATE TABLE done_ (name VARCHAR)")
         database.execute("CREATE TABLE kept_out_ (rule INTEGER, n BIGINT)")
-        database.execute("CREATE TABLE begun_ AS SELECT ? AS digest, ?::DOUBLE AS at", [digest, time.time()])
+        database.execute("CREATE TABLE begun_ AS SELECT ? AS digest, ?::DOUBLE AS since", [digest, time.time()])
 
     def _set_keys(self, database: Database) -> None:
         for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
@@ -167,6 +167,10 @@ class Staging:
                     self.database.execute(f"INSERT INTO kept_out_ {kept_out}")
                 self.database.execute("INSERT INTO done_ VALUES (?)", [chunk.name])
         except Fault as error:
+            if exhausted(error):
+                # Going on later is worth less than the room.
+                self._resumable = False
+                raise
             raise unreadable(chunk, error) from None
 
     def _excluded(self) -> dict[str, int]:

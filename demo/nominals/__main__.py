@@ -16,7 +16,7 @@ from demo.nominals.systems import SYSTEMS, system_of
 from demo.nominals.truth import Truth, overlap_of
 from demo.nominals.writing import write_force, write_mapping
 
-MOST_FORCES, MOST_ROWS = 200, 100_000_000
+MOST_FORCES, MOST_ROWS, MOST_OVERLAP = 200, 100_000_000, 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,9 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--style", choices=list(SYSTEMS), help="one records system for all forces, not each another")
     parser.add_argument("--seed", type=_between(0, 2**32 - 1), default=SEED, help="another seed, other persons")
     parser.add_argument(
-        "--overlap", type=float, default=OVERLAP, help="share of a force's persons known elsewhere (0.05)"
+        "--overlap", type=_share, default=OVERLAP, help="share of a force's persons known elsewhere (0.05)"
     )
     return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= MOST_OVERLAP:
+        raise argparse.ArgumentTypeError(f"is a share from 0 to {MOST_OVERLAP}")
+    return value
 
 
 def _between(low: int, high: int) -> Callable[[str], int]:

@@ -15,13 +15,14 @@ from cordon.contract import Contract
 from cordon.errors import CordonError, Misconfigured
 from cordon.manifest import Manifest
 from node.aggregate import Snapshot
+from node.coding import columns_named
 from node.config import NodeConfig
 from node.joining.background import Background, Deadline
 from node.joining.finding import Finding, from_error, ok, to_do, warning
 from node.ledger import Ledger
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
 from node.policy import Policy
+from node.snapshot import snapshot_path
 from node.source.model import Source
 
 LEDGER_SECONDS = 3.0
@@ -203,11 +204,11 @@ def _source_finding(
     correct = f"correct `source` in the mapping of {mapping.dataset}"
     try:
         columns, warnings = looking.result(deadline.left())
+        missing = sorted(missing_columns(mapping, columns))
     except TimeoutError:
         return warning(name, f"{words} did not open in time", "see whether the source is reached from this machine")
     except CordonError as error:
         return from_error(name, error, correct)
-    missing = sorted(missing_columns(mapping, columns))
     if missing:
         return to_do(
             name,
@@ -220,8 +221,12 @@ def _source_finding(
 
 
 def missing_columns(mapping: Mapping, columns: ReadOnly[str, str]) -> set[str]:
-    """Columns that the mapping names and the source lacks."""
-    return {column.source for column in mapping.columns.values() if column.source is not None} - set(columns)
+    """Columns that the mapping names, also in expressions and exclusions, and the source lacks.
+
+    Raises:
+        Misconfigured: an expression cannot be read.
+    """
+    return set(columns_named(mapping)) - set(columns)
 
 
 def _columns(source: Source, scratch: Path) -> tuple[ReadOnly[str, str], tuple[str, ...]]:

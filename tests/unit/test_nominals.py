@@ -14,6 +14,7 @@ import pytest
 from cordon.catalogue import bundled_contracts
 from cordon.configfile import read_config
 from cordon.contract import Category, Contract
+from demo.layout import Design, choose_forces, lay_out, nominals_held
 from demo.nominals.__main__ import main
 from demo.nominals.draws import chosen, scattered, shares
 from demo.nominals.facts import DAYS, FIRST_DAY, PHONES, PNC_IDS, VEHICLES, batches
@@ -23,6 +24,8 @@ from demo.nominals.systems import SYSTEMS, system_of
 from demo.nominals.truth import overlap_of
 from demo.nominals.values import CODES, ETHNICITIES
 from demo.nominals.writing import MAPPINGS, write_force, write_mapping
+from demo.records import hand_out_records
+from node.config import NodeConfig
 from node.load import load
 from node.mapping import Mapping
 from node.snapshot import snapshot_path
@@ -361,6 +364,32 @@ def test_the_same_person_is_the_same_in_every_force(made, loaded):
     population = made[2]
     assert shared == overlap_of(population).pairs_by_pnc.tolist()
     assert min(min(line) for line in shared) > 0
+
+
+# In the demonstration
+
+
+def test_two_versions_live_together_where_both_are_listed(tmp_path):
+    """Most forces serve both versions, some the first or the second alone; a node lists mappings that are there."""
+    design = Design(choose_forces(43), nominals=(1, 2))
+    held = Counter(nominals_held(design, force) for force in design.forces)
+    assert set(held) == {(1,), (2,), (1, 2)}
+    assert held[1, 2] > 43 / 2
+    assert {nominals_held(Design(design.forces), force) for force in design.forces} == {(1,)}
+
+    few = Design(("cleveland", "cumbria", "dorset", "essex", "kent"), nominals=(1, 2))
+    layout = lay_out(tmp_path / "federation", few)
+    for force in few.forces:
+        config = read_config(layout.node_config(force), NodeConfig)
+        versions = [
+            m.version for m in (read_config(path, Mapping) for path in config.mappings) if m.dataset == "nominals"
+        ]
+        assert tuple(versions) == nominals_held(few, force)
+    hand_out_records(layout, persons=20)
+    for force in few.forces:
+        for path in read_config(layout.node_config(force), NodeConfig).mappings:
+            source = read_config(path, Mapping).source.path
+            assert list(source.parent.glob(source.name)), source
 
 
 # Command line
