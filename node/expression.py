@@ -346,6 +346,8 @@ def _text(value: Any) -> Any:
 def _number(value: Any) -> Any:
     if value.type().is_numeric():
         return value.cast("float64")
+    if value.type().is_boolean():
+        return value.cast("int32").cast("float64")
     return _text(value).strip().try_cast("float64")
 
 

@@ -46,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     truth = Truth(truths, overlap_of(population))
     (into / "truth.json").write_text(truth.to_json(), encoding="utf-8")
     rows, persons = sum(of.rows for of in truths.values()), sum(truth.overlap.known_to.values())
-    print(
-        f"{rows:,} records of {persons:,} made-up persons in {len(names)} forces lie in {into}; truth.json counts them"
-    )
+    print(f"{rows:,} records of {persons:,} made-up persons lie in {into}, by force; truth.json counts them")
     return 0
 
 
