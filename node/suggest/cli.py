@@ -67,7 +67,7 @@ def suggest_mapping(
     }  # fmt: skip
     described, notes = completed(source_of(source, {key: value for key, value in given.items() if value is not None}))
     with TemporaryDirectory(dir=None if settings is None else settings.state) as scratch:
-        samples, rows = read_samples(described, Path(scratch))
+        samples, rows = read_samples(described, Path(scratch), warn=_warn)
     suggestion = suggest(contract, samples)
     text = as_toml(suggestion, described, rows=rows, notes=notes)
     if out is None:
@@ -81,6 +81,10 @@ def suggest_mapping(
         "and list the file under mappings in node.toml",
         err=True,
     )
+
+
+def _warn(words: str) -> None:
+    typer.echo(f"warning: {words}", err=True)
 
 
 def source_of(text: str, given: dict[str, object]) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -27,17 +28,23 @@ _SAMPLING = "sampling.duckdb"
 _DELIMITERS = ",;\t|"
 
 
-def read_samples(source: Source, scratch: Path) -> tuple[dict[str, Sample], int]:
+def read_samples(
+    source: Source, scratch: Path, *, warn: Callable[[str], None] | None = None
+) -> tuple[dict[str, Sample], int]:
     """Samples of a source's columns, and the rows that they come from.
 
     Args:
         scratch: folder for temporary files, on the node's own encrypted volume.
+        warn: told what a person should know of the source, such as that the account can write.
 
     Raises:
         Misconfigured: the source cannot be read.
     """
     rows = 0
     with open_source(source, scratch) as opened, open_for_load(scratch / _SAMPLING, scratch) as database:
+        if warn is not None:
+            for warning in opened.warnings:
+                warn(warning)
         types = opened.columns
         counts: dict[str, Counter[str]] = {name: Counter() for name in types}
         # A database gives its rows in batches of its own, a folder one file after the other.

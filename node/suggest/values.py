@@ -200,8 +200,10 @@ def _number(sample: Sample, column: Number) -> Evidence:
         sum(numbers.values()) - sum(numbers[value] for value in odd) or 1
     )
     notes = ("taken for missing because they are out of place: check " + ", ".join(odd),) if odd else ()
+    parsed = sum(numbers[value] for value in read) / sum(numbers.values())
     return Evidence(
-        share,
+        # What lies beyond the bounds will be clamped, and need not be another thing.
+        0.5 * parsed + 0.5 * share,
         f"{_percent(share)} of the sampled values are numbers within the contract's bounds",
         unknown=(*markers, *odd),
         symbols=symbols,
