@@ -308,6 +308,10 @@ def test_a_whole_server_that_is_killed_and_a_server_that_is_gone(tmp_path):
 
 @pytest.mark.slow  # Spark takes half a minute to start
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # py4j leaves its sockets to the collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_spark_is_read_by_the_same_path(tmp_path):
     """In local mode, where the extra is installed: types, batches, a key, and what is not there."""
     pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
