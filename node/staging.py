@@ -85,7 +85,7 @@ class Staging:
             for warning in opened.warnings:
                 progress(warning)
             check_columns(opened.columns, wanted, self._mapping.source.words)
-            types = {name: _kind(opened.columns[name]) for name in wanted}
+            types = {name: kind_of(opened.columns[name]) for name in wanted}
             self._coding = DUCKDB.sql(coded(types, self._mapping, self._contract, DUCKDB, self._keys))
             self.database, done = self._open(types, opened, progress)
             for chunk in opened.chunks(self.database, wanted, done=done):
@@ -200,7 +200,7 @@ _SQL_TYPES = {
 }  # fmt: skip
 
 
-def _kind(type_: str) -> str:
+def kind_of(type_: str) -> str:
     """The ibis type that a source column is read as, by DuckDB's name of its own; everything else is read as text."""
     name = type_.upper()
     if name == "DATE":

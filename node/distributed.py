@@ -1,0 +1,241 @@
+"""A snapshot whose rows lie in a distributed engine: made there, counted there, and asked there.
+
+The statements are those that DuckDB runs, compiled for the engine. On the node's own disk lies the label: vintage,
+quality report, and the name of the table. docs/data.md, "Larger than one machine".
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import ibis
+
+from cordon.contract import Contract
+from cordon.errors import Misconfigured
+from node.bounding import bounded
+from node.cluster import LOAD_SECONDS, Cluster, ClusterFault, Link, Rows
+from node.coding import (
+    CODES,
+    EXCLUDED,
+    RECORDS,
+    Keys,
+    coded,
+    columns_read,
+    many_codes,
+    secrets_of,
+    table_tag,
+)
+from node.compile import Table
+from node.database import Database
+from node.mapping import Mapping as SourceMapping
+from node.snapshot import SNAPSHOT
+from node.source.chunks import check_columns
+from node.source.columntypes import duckdb_type
+from node.source.model import Kind, Source
+from node.source.statements import Origin, layout
+from node.staging import kind_of
+
+CODED = "coded"
+"""What statements of a load call the table of coded rows."""
+
+_TYPES = {"string": "string", "int64": "int64", "float64": "float64", "boolean": "boolean", "date": "date"}
+"""Of source columns, those that are made what they are read as; times are left as the engine has them."""
+
+
+class Place(NamedTuple):
+    """Where the rows of a snapshot lie, if not in its own file."""
+
+    cluster: Cluster
+    table: str
+    before: str
+    """The table of the load before, which a query that began earlier may still read; empty where there is none."""
+
+    @property
+    def compiled(self) -> Table:
+        """The same, for statements."""
+        return Table(self.table, self.cluster.schema_name, self.cluster.engine)
+
+
+def write_place(database: Database, place: Place) -> None:
+    """Say in a label where the rows lie; without a password."""
+    database.execute("CREATE TABLE elsewhere (cluster VARCHAR, table_ VARCHAR, before VARCHAR)")
+    database.execute(
+        "INSERT INTO elsewhere VALUES (?, ?, ?)", [place.cluster.model_dump_json(), place.table, place.before]
+    )
+
+
+def read_place(database: Database) -> Place | None:
+    """Where the rows of an open snapshot lie; None where that is its own file."""
+    there = database.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'elsewhere'").fetchone()
+    row = database.execute("SELECT * FROM elsewhere").fetchone() if there else None
+    return None if row is None else Place(Cluster.model_validate_json(row[0]), row[1], row[2])
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    rows: Rows
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return self.rows[0] if self.rows else None
+
+    def fetchall(self) -> Rows:
+        return self.rows
+
+
+class Workshop:
+    """One load in a cluster; a context manager, which leaves nothing there but what was kept."""
+
+    def __init__(self, cluster: Cluster, mapping: SourceMapping, contract: Contract, keys: Keys) -> None:
+        self._cluster = cluster
+        self._engine = cluster.engine
+        self._mapping = mapping
+        self._contract = contract
+        self._keys = keys
+        self._link = Link(cluster)
+        # Loads of this node alone: other nodes may share the schema.
+        self._prefix = f"{contract.dataset}_v{contract.version}_{table_tag(keys)}_"
+        self.table = self._prefix + secrets.token_hex(8)
+        self._coded = f"{self.table}_coding"
+        self._kept = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for table in [self._coded] if self._kept else [self._coded, self.table]:
+            # What cannot be dropped now, the next load drops.
+            with suppress(ClusterFault):
+                self._drop(table)
+        self._link.close()
+
+    def read(self) -> dict[str, int]:
+        """Code every row of the source into a table of the cluster's.
+
+        Returns:
+            Rows that each exclusion kept out, by its reason.
+
+        Raises:
+            Misconfigured: the engine cannot read such a source, or it lacks a column.
+            ClusterFault: the engine failed.
+        """
+        relation, probe = self._relation(self._mapping.source)
+        columns = {name: duckdb_type(words) for name, words in self._link.columns(probe).items()}
+        wanted = columns_read(self._mapping, self._contract)
+        check_columns(columns, wanted, self._mapping.source.words)
+        types = {name: kind_of(columns[name]) for name in wanted}
+        rows = coded(types, self._mapping, self._contract, self._engine, self._keys)
+        start = f"WITH {self._named(types, relation)}"
+        self._make(self._coded, f"{start} {self._over(rows.filter(rows[EXCLUDED] == 0).drop(EXCLUDED))}")
+        if not self._mapping.exclude:
+            return {}
+        out = rows.filter(rows[EXCLUDED] > 0).group_by(EXCLUDED).aggregate(n=rows.count())
+        return self._by_reason(self._run(f"{start} {self._over(out)}"))
+
+    def bound(self) -> None:
+        """Make the snapshot's table of the coded rows.
+
+        Raises:
+            ClusterFault: the engine failed.
+        """
+        layout = self._link.columns(f"SELECT * FROM {self._at(self._coded)} WHERE 1 = 0")
+        schema = {name: _IBIS[duckdb_type(words)] for name, words in layout.items()}
+        table = ibis.table(schema, name=self._coded, database=self._cluster.schema_name)
+        linked = self._keys.linkage is not None
+        self._make(
+            self.table, self._engine.sql(bounded(table, self._mapping, self._contract, self._engine, linked=linked))
+        )
+
+    def execute(self, query: str, /) -> _Answer:
+        """Run a statement in DuckDB's words over `CODED` and the snapshot's table.
+
+        Raises:
+            ClusterFault: the engine failed.
+        """
+        schema = self._cluster.schema_name
+        tables = {CODED: (schema, self._coded), SNAPSHOT: (schema, self.table)}
+        return _Answer(self._run(self._engine.translated(query, tables)))
+
+    def keep(self) -> None:
+        """Leave the snapshot's table where it is: a label names it now."""
+        self._kept = True
+
+    def sweep(self, *kept: str) -> None:
+        """Drop what this node's loads before have left, but for these tables.
+
+        Raises:
+            ClusterFault: the engine failed.
+        """
+        schema, like = self._engine.name(self._cluster.schema_name), self._engine.literal(self._pattern)
+        for row in self._run(f"SHOW TABLES FROM {schema} LIKE {like}"):
+            # Spark tells the schema first, and whether the table is temporary last.
+            for name in (str(part) for part in row if str(part).startswith(self._prefix)):
+                if name not in {*kept, self.table}:
+                    self._drop(name)
+
+    @property
+    def _pattern(self) -> str:
+        return self._prefix + ("*" if self._cluster.kind == "spark" else "%")
+
+    def _relation(self, source: Source) -> tuple[str, str]:
+        """The source as this engine reads it, and a statement that tells its columns."""
+        if source.kind is Kind.PARQUET and self._cluster.kind == "spark":
+            relation = f"parquet.{self._engine.name(str(source.path))}"
+            return relation, f"SELECT * FROM {relation} WHERE 1 = 0"
+        if source.kind.value != self._cluster.kind or source.url != self._cluster.url:
+            raise Misconfigured(
+                f"{self._cluster.words} cannot read {source.words}",
+                hint="an engine reads tables of its own, under the same url; Spark reads Parquet files too",
+            )
+        probe = layout(Origin(source.kind, source.table, source.sql))
+        return probe.removeprefix("SELECT * FROM ").rpartition(" WHERE 1 = 0")[0], probe
+
+    def _named(self, types: Mapping[str, str], relation: str) -> str:
+        """The source's columns and the code lists, under the names by which coding knows them."""
+        name = self._engine.name
+        columns = ", ".join(
+            f"CAST({name(column)} AS {self._words(kind)}) AS {name(column)}" if kind in _TYPES else name(column)
+            for column, kind in types.items()
+        )
+        text = self._engine.literal
+        lines = [
+            f"({text(column)}, {text(local)}, {at})"
+            for column, local, at in many_codes(self._mapping, self._contract) or [("", "", 0)]
+        ]
+        codes = f"{name(CODES)} (column_, local_, position_) AS (VALUES {', '.join(lines)})"
+        return f"{name(RECORDS)} AS (SELECT {columns or '1 AS nothing'} FROM {relation}), {codes}"
+
+    def _words(self, kind: str) -> str:
+        return self._engine.type(_TYPES[kind])
+
+    def _over(self, expression: Any) -> str:
+        return f"SELECT * FROM (\n{self._engine.sql(expression)}\n) AS made"
+
+    def _make(self, table: str, statement: str) -> None:
+        self._run(f"CREATE TABLE {self._at(table)} AS {statement}")
+
+    def _run(self, statement: str) -> Rows:
+        given = secrets_of(self._keys, self._mapping, self._contract)
+        used = {name: secret for name, secret in given.items() if self._engine.takes(name, statement)}
+        return self._link.rows(statement, used, seconds=LOAD_SECONDS)
+
+    def _drop(self, table: str) -> None:
+        self._link.rows(f"DROP TABLE IF EXISTS {self._at(table)}")
+
+    def _at(self, table: str) -> str:
+        return self._engine.name(self._cluster.schema_name, table)
+
+    def _by_reason(self, rows: Rows) -> dict[str, int]:
+        found = {int(number): int(n) for number, n in rows}
+        rules: dict[str, int] = {}
+        for number, rule in enumerate(self._mapping.exclude, 1):
+            rules[rule.reason] = rules.get(rule.reason, 0) + found.get(number, 0)
+        return rules
+
+
+_IBIS = {
+    "VARCHAR": "string", "BIGINT": "int64", "DOUBLE": "float64", "BOOLEAN": "boolean",
+}  # fmt: skip
