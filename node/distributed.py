@@ -123,7 +123,7 @@ class Workshop:
             ClusterFault: the engine failed.
         """
         relation, probe = self._relation(self._mapping.source)
-        columns = {name: duckdb_type(words) for name, words in self._link.columns(probe).items()}
+        columns = {name: self._type_of(words) for name, words in self._link.columns(probe).items()}
         wanted = columns_read(self._mapping, self._contract)
         check_columns(columns, wanted, self._mapping.source.words)
         types = {name: kind_of(columns[name]) for name in wanted}
@@ -132,8 +132,9 @@ class Workshop:
         self._make(self._coded, f"{start} {self._over(rows.filter(rows[EXCLUDED] == 0).drop(EXCLUDED))}")
         if not self._mapping.exclude:
             return {}
-        out = rows.filter(rows[EXCLUDED] > 0).group_by(EXCLUDED).aggregate(n=rows.count())
-        return self._by_reason(self._run(f"{start} {self._over(out)}"))
+        out = rows.filter(rows[EXCLUDED] > 0)
+        numbers = out.group_by(EXCLUDED).aggregate(n=out.count())
+        return self._by_reason(self._run(f"{start} {self._over(numbers)}"))
 
     def bound(self) -> None:
         """Make the snapshot's table of the coded rows.
@@ -192,6 +193,11 @@ class Workshop:
             )
         probe = layout(Origin(source.kind, source.table, source.sql))
         return probe.removeprefix("SELECT * FROM ").rpartition(" WHERE 1 = 0")[0], probe
+
+    def _type_of(self, words: str) -> str:
+        # What Spark calls a time stamp is an instant.
+        instant = self._cluster.kind == "spark" and words.lower() == "timestamp"
+        return "TIMESTAMP WITH TIME ZONE" if instant else duckdb_type(words)
 
     def _named(self, types: Mapping[str, str], relation: str) -> str:
         """The source's columns and the code lists, under the names by which coding knows them."""

@@ -158,13 +158,22 @@ class Distributed(Engine):
         plain = text.replace("_", "").replace("+-", "-").try_cast("float64")
         return ibis.cases((text.re_search(_NUMBER), plain), else_=ibis.null("float64"))
 
+    def instant_of(self, text: Any) -> Any:
+        # Before an offset, seconds must stand.
+        short = text.re_search("^.{16}[Z+-]")
+        filled = text.substr(0, 16) + ":00" + text.substr(16)
+        return Engine.instant_of(self, ibis.cases((short, filled), else_=text))
+
     def text_of(self, value: Any) -> Any:
+        if value.type().is_timestamp() and value.type().timezone is not None:
+            return value.cast("string") + "+00"
         if not value.type().is_floating():
             return Engine.text_of(self, value)
         # Identifiers and codes that a source holds as floats: as DuckDB writes them, without an exponent.
         whole = (value.abs() < _SCIENTIFIC) & (function("floor", ("float64",), "float64")(value) == value)
         plain = value.cast("int64").cast("string") + ibis.literal(".0")
-        return ibis.cases((whole, plain), else_=value.cast("string"))
+        beyond = [(value == float(name), ibis.literal(name)) for name in ("inf", "-inf")]
+        return ibis.cases((value.isnan(), "nan"), *beyond, (whole, plain), else_=value.cast("string"))
 
 
 class Spark(Distributed):

@@ -1,6 +1,6 @@
 """Spark, spoken to as the other databases are: a connection with cursors.
 
-A URL `sc://host:15002` means Spark Connect, `spark://host:7077` a cluster's master, and `local://` this machine.
+A URL `sc://host:15002` means Spark Connect, `spark://host:7077` a cluster's master, and `local://localhost` this machine.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def connect(address: Any, password: str | None) -> Connection:
     for name, value in own.items():
         builder = builder.config(name, value)
     with _lock:
-        connection = Connection(builder.appName("cordon").getOrCreate())
+        session = builder.appName("cordon").getOrCreate()
+        # The process has one Spark; what is set in one connection, or given up, must not reach another.
+        connection = Connection(session if address.scheme == "sc" else session.newSession(), own)
         _open.append(connection)
     return connection
 
@@ -54,19 +56,22 @@ def connect(address: Any, password: str | None) -> Connection:
 class Connection:
     """A Spark session as a DB-API connection, as far as it is needed."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, options: Mapping[str, str]) -> None:
         self._session = session
-        session.conf.set("spark.sql.session.timeZone", "UTC")
+        for name, value in options.items():
+            if session.conf.isModifiable(name):
+                session.conf.set(name, value)
 
     def cursor(self) -> Cursor:
         """A cursor."""
         return Cursor(self._session)
 
     def close(self) -> None:
-        """Stop the session, unless another connection of this process needs it."""
+        """Give up what still runs, and stop Spark unless another connection of this process needs it."""
         with _lock:
             if self in _open:
                 _open.remove(self)
+                self._session.interruptAll()
                 if not _open:
                     self._session.stop()
 
