@@ -172,7 +172,7 @@ def _errors(layout: Layout, known: Known, asked: Asked) -> tuple[float, float, f
     value = asked.times[0].answer["rows"][0]["values"][0]
     sigma = (value["high"] - value["estimate"]) / REACH_95
     rho = rho_for_epsilon(EPSILON, float(known.manifest.delta))
-    statement = parse_sql(TABLE, known.newest_contracts, list(known.manifest.by_id))
+    statement = parse_sql(TABLE, known.versions, list(known.manifest.by_id))
     plan = plan_statement(statement, rho, contract, known.manifest)
     central = math.sqrt(float(plan.blocks[0].d_squared) / (2 * rho.nano / 1e9))
     return math.sqrt(sum(error**2 for error in errors) / len(errors)), sigma, central

@@ -68,7 +68,7 @@ def ask(layout: Layout, federation: Federation, sql: str, *, warm_up: int, count
     asked = Asked()
     with Client(read_profile(layout.profile())) as client:
         known = client.federation()
-        statement = parse_sql(sql, known.newest_contracts, list(known.manifest.by_id))
+        statement = parse_sql(sql, known.versions, list(known.manifest.by_id))
         cost = cost_of_epsilon(EPSILON, known.manifest, 1)
         before: dict[str, float] = {}
         for number in range(warm_up + count):

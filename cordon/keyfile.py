@@ -92,6 +92,39 @@ def write_private_key(path: Path, key: PrivateKey) -> None:
     write_new(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=OWNER_ONLY)
 
 
+def new_signing_key(path: Path) -> str:
+    """Make an Ed25519 key in a new file; returns its public half in hexadecimal.
+
+    Raises:
+        Misconfigured: the file exists already, or cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    write_private_key(path, key)
+    return key.public_key().public_bytes_raw().hex()
+
+
+def new_seal_key(path: Path) -> str:
+    """Make an X25519 key in a new file; returns its public half in hexadecimal.
+
+    Raises:
+        Misconfigured: the file exists already, or cannot be written.
+    """
+    key = X25519PrivateKey.generate()
+    write_private_key(path, key)
+    return key.public_key().public_bytes_raw().hex()
+
+
+def new_tls_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Make a P-256 key in a new file; returns it, for a certificate to be asked for.
+
+    Raises:
+        Misconfigured: the file exists already, or cannot be written.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_private_key(path, key)
+    return key
+
+
 def write_certificate(path: Path, certificate: x509.Certificate) -> None:
     """Write a certificate in PEM form to a new file.
 

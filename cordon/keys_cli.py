@@ -18,13 +18,15 @@ from cordon.envelope import MANIFEST, Envelope, KeySigner, from_json, seal, to_j
 from cordon.errors import Malformed, Misconfigured, Untrusted
 from cordon.identity import Identity, Role, certify, new_authority, read_request, request_certificate
 from cordon.keyfile import (
+    new_seal_key,
+    new_signing_key,
+    new_tls_key,
     read_authority_key,
     read_certificate,
     read_private_key,
     read_signing_key,
     write_certificate,
     write_new,
-    write_private_key,
 )
 from cordon.manifest import parse_manifest, read_manifest
 
@@ -41,23 +43,19 @@ KeyPath = Annotated[Path, typer.Argument(help="File to write the private key to;
 @app.command()
 def signing(path: KeyPath) -> None:
     """Make an Ed25519 key to sign with, and print its public half."""
-    key = Ed25519PrivateKey.generate()
-    write_private_key(path, key)
-    typer.echo(key.public_key().public_bytes_raw().hex())
+    typer.echo(new_signing_key(path))
 
 
 @app.command(name="seal")
 def seal_key(path: KeyPath) -> None:
     """Make an X25519 key that check seeds are sealed to, and print its public half."""
-    key = X25519PrivateKey.generate()
-    write_private_key(path, key)
-    typer.echo(key.public_key().public_bytes_raw().hex())
+    typer.echo(new_seal_key(path))
 
 
 @app.command()
 def tls(path: KeyPath) -> None:
     """Make a P-256 key for TLS; ask for its certificate with `request`."""
-    write_private_key(path, ec.generate_private_key(ec.SECP256R1()))
+    new_tls_key(path)
 
 
 @app.command()
@@ -67,8 +65,7 @@ def authority(
     certificate: Annotated[Path, typer.Option(help="File to write its certificate to.")],
 ) -> None:
     """Make a federation's authority: it certifies analysts, auditors and every TLS end."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    write_private_key(key, private)
+    private = new_tls_key(key)
     write_certificate(certificate, new_authority(federation, private))
 
 

@@ -85,6 +85,8 @@ def _run(root: Path, count: int, out: Console, progress: Console) -> None:
         # One force answers for one purpose only, and the budget for persons holds one question.
         policies={declining: 'purposes = ["strategic_assessment"]'},
         budgets={"stop_records": "10", "crime_records": "10", "nominal_records": "1"},
+        # A contract and the next are live together: most forces serve both, some have not yet or no longer both.
+        nominals=(1, 2),
         timing={"contribute_seconds": CONTRIBUTE_SECONDS, "cooldown_seconds": 0},
         port=free_port(),
     )

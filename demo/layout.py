@@ -24,6 +24,8 @@ from cordon.contract import Contract
 from cordon.envelope import MANIFEST, KeySigner, seal, to_json
 from cordon.identity import Identity, Role, certify, new_authority
 from cordon.keyfile import write_certificate, write_private_key
+from demo.nominals.systems import system_of
+from demo.nominals.writing import write_mapping
 
 HERE = Path(__file__).parent
 DOMAINS = ("stop_records", "crime_records", "nominal_records")
@@ -31,6 +33,10 @@ GOVERNANCE = 3
 AUDITOR = "ico"
 ONLY_STREET = ("northern-ireland",)
 ONLY_STOPS = ("west-midlands", "west-yorkshire")
+ONLY_V1, ONLY_V2 = ("alder",), ("hazel", "rowan")
+"""Records systems whose forces serve one version of nominals where two are listed."""
+
+NOMINALS_V2 = "nominals.v2"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Design:
 
     policies: Mapping[str, str] = field(default_factory=dict)
     """Lines that stand at the top of a force's policy."""
+
+    nominals: tuple[int, ...] = (1,)
+    """Versions of the contract on persons that the manifest lists."""
 
     timing: Mapping[str, int] = field(default_factory=dict)
     colluders: int | None = None
@@ -162,7 +171,7 @@ def _force(layout: Layout, force: str, authority: _Authority) -> str:
     write_private_key(folder / "signing.key", signing)
     write_private_key(folder / "seal.key", sealing)
     authority.tls(folder, Identity(Role.FORCE, force))
-    mappings = [f"{dataset}.toml" for dataset in held_by(force)]
+    mappings = [f"{name}.toml" for name in _mappings(layout.design, force)]
     proxy = f'proxy = "{layout.design.proxy}"\n' if layout.design.proxy else ""
     layout.node_config(force).write_text(
         f'force = "{force}"\ncoordinator = "127.0.0.1:{layout.design.port}"\n{proxy}'
@@ -172,8 +181,11 @@ def _force(layout: Layout, force: str, authority: _Authority) -> str:
         encoding="utf-8",
     )
     (folder / "policy.toml").write_text(_policy(layout.design, force), encoding="utf-8")
-    for dataset in held_by(force):
-        (folder / f"{dataset}.toml").write_text(_mapping(dataset, force), encoding="utf-8")
+    for name in _mappings(layout.design, force):
+        if name == NOMINALS_V2:
+            write_mapping(records_system(layout.design, force), folder)
+        else:
+            (folder / f"{name}.toml").write_text(_mapping(name, force), encoding="utf-8")
     name = force_names().get(force, force)
     signing_hex = signing.public_key().public_bytes_raw().hex()
     sealing_hex = sealing.public_key().public_bytes_raw().hex()
@@ -188,6 +200,26 @@ def held_by(force: str) -> tuple[str, ...]:
     if force not in ONLY_STOPS:
         held.append("street_crime")
     return (*held, "nominals")
+
+
+def records_system(design: Design, force: str) -> str:
+    """Name of the records system from which a force serves nominals v2."""
+    return system_of(design.forces.index(force))
+
+
+def nominals_held(design: Design, force: str) -> tuple[int, ...]:
+    """Versions of nominals that a force serves: most serve all that are listed, some have not yet or no longer both."""
+    if len(design.nominals) == 1:
+        return design.nominals
+    system = records_system(design, force)
+    one = {1} if system in ONLY_V1 else {2} if system in ONLY_V2 else {1, 2}
+    return tuple(sorted(one & set(design.nominals)))
+
+
+def _mappings(design: Design, force: str) -> list[str]:
+    """Names of a force's mapping files."""
+    open_data = [dataset for dataset in held_by(force) if dataset != "nominals"]
+    return [*open_data, *({1: "nominals", 2: NOMINALS_V2}[version] for version in nominals_held(design, force))]
 
 
 def _policy(design: Design, force: str) -> str:
@@ -207,7 +239,8 @@ def _mapping(dataset: str, force: str) -> str:
 
 def _manifest(layout: Layout, authority: _Authority, coordinator_key: str, members: list[str]) -> str:
     design = layout.design
-    contracts = [Contract.from_toml(payload) for payload in bundled_contracts()]
+    bundled = [Contract.from_toml(payload) for payload in bundled_contracts()]
+    contracts = [c for c in bundled if c.dataset != "nominals" or c.version in design.nominals]
     colluders = f"tolerated_colluders = {design.colluders}\n" if design.colluders else ""
     timing = "".join(f"{name} = {value}\n" for name, value in design.timing.items())
     listed = "".join(

@@ -13,8 +13,10 @@ import duckdb
 from cordon.catalogue import read_catalogue
 from cordon.configfile import read_config
 from cordon.manifest import read_manifest
-from demo.layout import HERE, Layout, held_by
-from demo.nominals import PERSONS, write_nominals
+from demo.layout import HERE, Layout, held_by, nominals_held, records_system
+from demo.nominals.first import PERSONS, write_nominals
+from demo.nominals.population import make_population
+from demo.nominals.writing import write_force
 from node.config import NodeConfig
 from node.ledgerfile import create_ledger
 from node.load import load
@@ -34,9 +36,18 @@ def hand_out_records(layout: Layout, *, persons: int = PERSONS) -> None:
                     database.execute(
                         f"COPY (SELECT * EXCLUDE (force) FROM {source} WHERE force = '{force}') TO '{target}'"
                     )
-    for number, force in enumerate(layout.design.forces):
-        path = layout.force_folder(force) / "records" / "nominals.csv"
-        write_nominals(path, number=number, forces=len(layout.design.forces), persons=persons)
+    _hand_out_nominals(layout, persons)
+
+
+def _hand_out_nominals(layout: Layout, persons: int) -> None:
+    forces = layout.design.forces
+    population = make_population(len(forces), persons=persons * len(forces))
+    for number, force in enumerate(forces):
+        records, held = layout.force_folder(force) / "records", nominals_held(layout.design, force)
+        if 1 in held:
+            write_nominals(records / "nominals.csv", number=number, forces=len(forces), persons=persons)
+        if 2 in held:
+            write_force(population, number, records_system(layout.design, force), records)
 
 
 def load_snapshots(layout: Layout) -> Iterator[str]:
@@ -61,7 +72,14 @@ def load_force(config: Path) -> str:
 
 
 def truth(
-    layout: Layout, force: str, dataset: str, expression: str, where: str = "true", by: str = "''"
+    layout: Layout,
+    force: str,
+    dataset: str,
+    expression: str,
+    where: str = "true",
+    by: str = "''",
+    *,
+    version: int = 1,
 ) -> dict[str, int]:
     """The exact answer over one force's snapshot, which only a demonstration may look at.
 
@@ -69,7 +87,7 @@ def truth(
         expression: DuckDB aggregate over the snapshot.
         by: column to group by.
     """
-    path = layout.force_folder(force) / "state" / "snapshots" / f"{dataset}.v1.duckdb"
+    path = layout.force_folder(force) / "state" / "snapshots" / f"{dataset}.v{version}.duckdb"
     if not path.is_file():
         return {}
     with duckdb.connect(str(path), read_only=True) as database:

@@ -258,9 +258,8 @@ class Story:
     # Asking
 
     def _read(self, sql: str) -> tuple[Statement, Contract]:
-        contracts = self._known.newest_contracts
-        statement = parse_sql(sql, contracts, list(self._known.manifest.by_id))
-        return statement, contracts[statement.question.dataset]
+        statement = parse_sql(sql, self._known.versions, list(self._known.manifest.by_id))
+        return statement, self._known.contract_of(statement.question)
 
     def _timed(
         self, sql: str, epsilon: str, *, purpose: str = "strategic_assessment", on_event: Any = None

@@ -11,7 +11,7 @@ from typing import Any
 import ibis
 
 from cordon.contract import Contract
-from node.coding import DRAW, RANK, UNIT, UNIT_REST, stored
+from node.coding import DRAW, EXCLUDED, RANK, UNIT, UNIT_REST, stored
 from node.engine import Engine
 from node.mapping import Mapping
 
@@ -20,18 +20,22 @@ def bounded(coded: Any, mapping: Mapping, contract: Contract, engine: Engine, *,
     """The rows of a snapshot, as an ibis table over the coded rows.
 
     Args:
-        coded: ibis table of the coded rows.
+        coded: ibis table of the coded rows; those that an exclusion marks are left out.
         linked: hashed linkage identifiers are among its columns.
     """
     columns = stored(contract, linked=linked)
-    named = coded.filter(coded[UNIT].notnull())
+    # Numbered before anything is left out: an engine numbers the rows of a stored table.
+    rows = coded.mutate(number_=engine.row_number(coded))
+    if EXCLUDED in coded.columns:
+        rows = rows.filter(rows[EXCLUDED] == 0)
+    named = rows.filter(rows[UNIT].notnull())
     if mapping.deduplicate and contract.unit_column is not None:
         named = _first_of(named, [UNIT, UNIT_REST, *mapping.deduplicate], 1)
     ranked = _first_of(named, [UNIT, UNIT_REST], contract.unit.max_rows_per_unit)
     kept = ranked.select(*columns, UNIT, RANK)
     if contract.unit.rows_without_unit == "leave out" and contract.unit_column is not None:
         return kept
-    alone = coded.mutate(number_=engine.row_number(coded)).filter(coded[UNIT].isnull())
+    alone = rows.filter(rows[UNIT].isnull())
     numbered = alone.select(
         *columns, **{UNIT: (-alone["number_"] - 1).cast("int64"), RANK: ibis.literal(1).cast("int32")}
     )

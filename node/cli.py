@@ -14,11 +14,14 @@ from cordon.logs import open_log
 from cordon.manifest import read_manifest
 from node.config import NodeConfig
 from node.history_cli import add_history_command
+from node.joining.cli import add_joining_commands
 from node.ledgerfile import create_ledger
 from node.load_cli import add_load_commands
 from node.officer_cli import add_officer_commands
+from node.opendata.cli import add_open_data_command
 from node.options import DEFAULT_CONFIG, ConfigPath
 from node.policy_cli import policy_app
+from node.suggest.cli import map_app
 
 app = typer.Typer(
     name="node",
@@ -29,8 +32,11 @@ app = typer.Typer(
 
 add_officer_commands(app)
 add_history_command(app)
+add_open_data_command(app)
+add_joining_commands(app)
 add_load_commands(app)
 app.add_typer(policy_app)
+app.add_typer(map_app)
 
 
 @app.command()

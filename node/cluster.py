@@ -37,8 +37,8 @@ class Cluster(ConfigModel):
     """What runs there."""
 
     url: Annotated[str, Field(pattern=r"^[a-z_+]+://\S+$")]
-    """Where: `sc://host:15002` for Spark Connect, `spark://host:7077` for a Spark master, `local://localhost` for Spark on this
-    machine, `trino://account@host:8443/catalog`; without a password."""
+    """Where: `sc://host:15002` for Spark Connect, `spark://host:7077` for a Spark master, `local://localhost` for Spark
+    on this machine, `trino://account@host:8443/catalog`; without a password."""
 
     schema_name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
     """Schema in which loads make their tables and drop old ones; nobody else's account should read it."""

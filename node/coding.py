@@ -101,8 +101,8 @@ def _derived(key: bytes, purpose: str) -> str:
     return HKDF(SHA256(), SECRET_BYTES, salt=None, info=purpose.encode()).derive(key).hex()
 
 
-def columns_read(mapping: SourceMapping, contract: Contract) -> tuple[str, ...]:
-    """Source columns that a load needs, and no other, each once.
+def columns_named(mapping: SourceMapping) -> tuple[str, ...]:
+    """Source columns that feed a contract column or decide an exclusion, each once.
 
     Raises:
         Misconfigured: an expression cannot be read.
@@ -112,9 +112,17 @@ def columns_read(mapping: SourceMapping, contract: Contract) -> tuple[str, ...]:
         names += [mapped.source] if mapped.source is not None else names_in(mapped.expression or "")
     for exclusion in mapping.exclude:
         names += names_in(exclusion.where)
-    if contract.unit_column is None:
-        names += mapping.deduplicate
     return tuple(dict.fromkeys(names))
+
+
+def columns_read(mapping: SourceMapping, contract: Contract) -> tuple[str, ...]:
+    """Source columns that a load needs, and no other, each once.
+
+    Raises:
+        Misconfigured: an expression cannot be read.
+    """
+    keys = mapping.deduplicate if contract.unit_column is None else ()
+    return tuple(dict.fromkeys((*columns_named(mapping), *keys)))
 
 
 def many_codes(mapping: SourceMapping, contract: Contract) -> list[tuple[str, str, int]]:

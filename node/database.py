@@ -48,6 +48,9 @@ _SPEAKING = (
 """Faults of a statement: what they say names columns and functions, never a value of a record."""
 
 
+_FULL = ("No space left", "File too large", "Could not write", "failed to write", "Failed to write")
+
+
 def open_for_load(path: Path, scratch: Path) -> Database:
     """Open a file to build in, with room for temporary files in `scratch`."""
     database = duckdb.connect(
@@ -81,16 +84,21 @@ def open_to_serve(path: Path) -> Database:
     )
 
 
-def told(error: Exception) -> str:
-    """What went wrong, in words that hold no value of a record."""
+def exhausted(error: Exception) -> str:
+    """Which room is used up, in words; empty where the fault is another."""
     text = str(error)
-    if "No space left" in text or "File too large" in text or "Could not write" in text:
+    if any(words in text for words in _FULL):
         return "the disk is full, or a file may not grow further"
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
         return f"it needs more memory than {LOAD_MEMORY} and more temporary files than the disk has room for"
+    return ""
+
+
+def told(error: Exception) -> str:
+    """What went wrong, in words that hold no value of a record."""
     if isinstance(error, _SPEAKING):
-        return text.splitlines()[0]
-    return f"DuckDB failed ({type(error).__name__})"
+        return str(error).splitlines()[0]
+    return exhausted(error) or f"DuckDB failed ({type(error).__name__})"
 
 
 def counts(database: Asked, statement: str) -> tuple[int, ...]:

@@ -128,13 +128,10 @@ class Workshop:
         check_columns(columns, wanted, self._mapping.source.words)
         types = {name: kind_of(columns[name]) for name in wanted}
         rows = coded(types, self._mapping, self._contract, self._engine, self._keys)
-        start = f"WITH {self._named(types, relation)}"
-        self._make(self._coded, f"{start} {self._over(rows.filter(rows[EXCLUDED] == 0).drop(EXCLUDED))}")
-        if not self._mapping.exclude:
-            return {}
-        out = rows.filter(rows[EXCLUDED] > 0)
-        numbers = out.group_by(EXCLUDED).aggregate(n=out.count())
-        return self._by_reason(self._run(f"{start} {self._over(numbers)}"))
+        if self._mapping.exclude:
+            rows = _without_excluded(rows)
+        self._make(self._coded, f"WITH {self._named(types, relation)} {self._over(rows)}")
+        return self._by_reason()
 
     def bound(self) -> None:
         """Make the snapshot's table of the coded rows.
@@ -156,9 +153,9 @@ class Workshop:
         Raises:
             ClusterFault: the engine failed.
         """
-        schema = self._cluster.schema_name
-        tables = {CODED: (schema, self._coded), SNAPSHOT: (schema, self.table)}
-        return _Answer(self._run(self._engine.translated(query, tables)))
+        coded_rows = f"SELECT * FROM {self._at(self._coded)} WHERE {EXCLUDED} = 0"
+        statement = self._engine.translated(query, {SNAPSHOT: (self._cluster.schema_name, self.table)})
+        return _Answer(self._run(f"WITH {CODED} AS ({coded_rows}) {statement}"))
 
     def keep(self) -> None:
         """Leave the snapshot's table where it is: a label names it now."""
@@ -234,12 +231,23 @@ class Workshop:
     def _at(self, table: str) -> str:
         return self._engine.name(self._cluster.schema_name, table)
 
-    def _by_reason(self, rows: Rows) -> dict[str, int]:
-        found = {int(number): int(n) for number, n in rows}
+    def _by_reason(self) -> dict[str, int]:
+        if not self._mapping.exclude:
+            return {}
+        counted = self._run(f"SELECT {EXCLUDED}, count(*) FROM {self._at(self._coded)} GROUP BY {EXCLUDED}")
+        found = {int(number): int(n) for number, n in counted}
         rules: dict[str, int] = {}
         for number, rule in enumerate(self._mapping.exclude, 1):
             rules[rule.reason] = rules.get(rule.reason, 0) + found.get(number, 0)
         return rules
+
+
+def _without_excluded(rows: Any) -> Any:
+    """The coded rows with nothing of an excluded record but the number of its rule."""
+    stays = rows[EXCLUDED] == 0
+    names = [name for name in rows.columns if name != EXCLUDED]
+    blank = {name: ibis.cases((stays, rows[name]), else_=ibis.null(rows[name].type())) for name in names}
+    return rows.select(EXCLUDED, **blank)
 
 
 _IBIS = {

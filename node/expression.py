@@ -44,7 +44,7 @@ def names_in(text: str) -> tuple[str, ...]:
     Raises:
         Misconfigured: the text is no expression.
     """
-    return tuple(dict.fromkeys(column.name for column in _parse(text).find_all(sql.Column)))
+    return tuple(dict.fromkeys(column.name for column in _parse(text).find_all(sql.Column, bfs=False)))
 
 
 def _parse(text: str) -> sql.Expr:
@@ -78,10 +78,12 @@ class _Builder:
 
     def value(self, node: sql.Expr) -> Any:
         """What a part of the expression stands for."""
-        for kind, make in _PARTS.items():
-            if type(node) is kind:
-                return make(self, node)
-        raise self._refused(node)
+        make = _PARTS.get(type(node))
+        # A word that is read and not looked at would change what somebody meant: every argument is on the list.
+        given = {name for name, argument in node.args.items() if argument not in (None, False, [])}
+        if make is None or not given <= _COMMON | _ARGUMENTS.get(type(node), frozenset()):
+            raise self._refused(node)
+        return make(self, node)
 
     def _refused(self, node: sql.Expr) -> Misconfigured:
         return Misconfigured(
@@ -147,6 +149,8 @@ class _Builder:
     def cast(self, node: sql.Cast) -> Any:
         """A number, whole number or text; missing where the value is none."""
         value, target = self.value(node.this), node.to.this
+        if node.to.expressions:
+            raise self._refused(node)
         if target in (sql.DataType.Type.TEXT, sql.DataType.Type.VARCHAR):
             return self._text(value)
         if target in (sql.DataType.Type.INT, sql.DataType.Type.BIGINT):
@@ -171,7 +175,7 @@ class _Builder:
 
     def trim(self, node: sql.Trim) -> Any:
         """Without blanks at both ends."""
-        if node.args.get("expression") is not None or node.args.get("position"):
+        if node.args.get("expression") is not None:
             raise self._refused(node)
         return self._text(self.value(node.this)).strip()
 
@@ -281,13 +285,15 @@ class _Builder:
         """LIKE, with % and _."""
         if not _is_text(node.expression):
             raise self._refused(node)
-        return self._text(self.value(node.this)).like(node.expression.this)
+        found = self._text(self.value(node.this)).like(node.expression.this)
+        return ~found if node.args.get("negate") else found
 
     def missing(self, node: sql.Is) -> Any:
-        """IS NULL."""
+        """IS NULL and IS NOT NULL."""
         if type(node.expression) is not sql.Null:
             raise self._refused(node)
-        return self.value(node.this).isnull()
+        value = self.value(node.this)
+        return value.notnull() if node.args.get("negate") else value.isnull()
 
     # What a value is taken as
 
@@ -297,6 +303,8 @@ class _Builder:
     def _number(self, value: Any) -> Any:
         if value.type().is_numeric():
             return value.cast("float64")
+        if value.type().is_boolean():
+            return value.cast("int32").cast("float64")
         return self._engine.number_of(self._text(value).strip())
 
     def _floor(self, value: Any) -> Any:
@@ -342,6 +350,24 @@ _PARTS: dict[type[sql.Expr], Callable[[_Builder, Any], Any]] = {
     sql.Not: _Builder.turned, sql.In: _Builder.among, sql.Between: _Builder.between, sql.Like: _Builder.like,
     sql.Is: _Builder.missing,
 }  # fmt: skip
+
+
+_COMMON = frozenset({"this", "expression", "expressions"})
+_ARGUMENTS: dict[type[sql.Expr], frozenset[str]] = {
+    sql.Between: frozenset({"low", "high"}),
+    sql.Case: frozenset({"ifs", "default"}),
+    sql.Cast: frozenset({"to", "_type"}),
+    sql.DPipe: frozenset({"safe"}),
+    sql.Date: frozenset({"zone"}),
+    sql.Div: frozenset({"typed", "safe"}),
+    sql.Is: frozenset({"negate"}),
+    sql.Like: frozenset({"negate"}),
+    sql.Literal: frozenset({"is_string"}),
+    sql.Replace: frozenset({"replacement"}),
+    sql.Round: frozenset({"decimals"}),
+    sql.Substring: frozenset({"start", "length"}),
+}
+"""What a part may have beside its operands."""
 
 
 def _is_text(node: sql.Expr | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from cordon.errors import Misconfigured
@@ -24,7 +25,9 @@ def read_keys(state: Path, linkage_key: Path | None) -> Keys:
     """
     own = state / UNIT_KEY
     if not own.exists():
-        write_new(own, (secrets.token_hex(KEY_BYTES) + "\n").encode(), mode=OWNER_ONLY)
+        # Another load may make it at the same moment: whichever comes first, that one is read.
+        with suppress(Misconfigured):
+            write_new(own, (secrets.token_hex(KEY_BYTES) + "\n").encode(), mode=OWNER_ONLY)
     return Keys(read_key(own), None if linkage_key is None else read_key(linkage_key))
 
 

@@ -24,7 +24,7 @@ from node.identifiers import read_keys
 from node.mapping import Mapping
 from node.quality import Finding, Quality, compare, measure_columns, measure_units, over_limit
 from node.snapshot import SNAPSHOT, last_quality, put_in_place, snapshot_path, write_label
-from node.staging import Staging
+from node.staging import TAKEN, Staging
 from node.vintage import declared
 
 Progress = Callable[[str], None]
@@ -170,8 +170,8 @@ def _sweep(work: Workshop, place: Place, progress: Progress) -> None:
 
 
 def _bound(database: Database, mapping: Mapping, contract: Contract, keys: Keys) -> None:
-    schema = {str(name): _IBIS[str(kind)] for name, kind, *_ in database.execute("DESCRIBE coded").fetchall()}
-    rows = bounded(ibis.table(schema, name="coded"), mapping, contract, DUCKDB, linked=keys.linkage is not None)
+    schema = {str(name): _IBIS[str(kind)] for name, kind, *_ in database.execute(f"DESCRIBE {TAKEN}").fetchall()}
+    rows = bounded(ibis.table(schema, name=TAKEN), mapping, contract, DUCKDB, linked=keys.linkage is not None)
     database.execute(f"CREATE TABLE target.{SNAPSHOT} AS {DUCKDB.sql(rows)}")
 
 

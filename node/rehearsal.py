@@ -17,7 +17,7 @@ from cordon.errors import Declined, QuestionRefused
 from cordon.manifest import Manifest
 from cordon.query.model import Query, Question, SealedSeed, Terms
 from cordon.query.plan import make_plan, outline, split_evenly
-from cordon.query.sql import parse_sql
+from cordon.query.sql import Versions, parse_sql
 from cordon.query.words import describe
 from cordon.register.leaf import NO_DIGEST
 from cordon.register.spending import Limits, Room, Spender
@@ -145,10 +145,11 @@ def _rule(refused: Declined | None, by_hand: ByHand | None, step: int) -> str:
 
 
 def _query(asking: Asking, office: Office, now: int) -> Query:
-    manifest, newest = office.manifest, _newest(office)
-    question = parse_sql(asking.sql, newest, list(manifest.by_id)).question
+    manifest = office.manifest
+    question = parse_sql(asking.sql, _versions(office), list(manifest.by_id)).question
+    contract, _ = office.catalogue[question.dataset, question.contract_version]
     rho = rho_for_epsilon(asking.epsilon, float(manifest.delta))
-    blocks = _blocks(question, newest[question.dataset], office)
+    blocks = _blocks(question, contract, office)
     if rho.nano <= MARGIN.nano + blocks:
         raise QuestionRefused("the privacy cost is too small to buy any answer", hint="give a larger --epsilon")
     shares = split_evenly(rho, blocks)
@@ -161,7 +162,7 @@ def _query(asking: Asking, office: Office, now: int) -> Query:
         nonce=secrets.token_bytes(NONCE_BYTES),
         decide_by=now + LIFE_SECONDS,
         expires=now + LIFE_SECONDS,
-        parameter_set=_parameter_set(question, shares, newest[question.dataset], office),
+        parameter_set=_parameter_set(question, shares, contract, office),
         bfv_key_hash=NO_DIGEST,
         seed_hash=NO_DIGEST,
         sealed_seeds=tuple(SealedSeed(force, b"") for force in question.forces),
@@ -187,8 +188,11 @@ def _parameter_set(question: Question, shares: tuple[Rho, ...], contract: Contra
     return plan.parameters.name
 
 
-def _newest(office: Office) -> dict[str, Contract]:
-    newest: dict[str, Contract] = {}
-    for (dataset, _), (contract, _) in sorted(office.catalogue.items()):
-        newest[dataset] = contract
-    return newest
+def _versions(office: Office) -> Versions:
+    """What FROM can name here; a bare name is the newest version that this force holds, or else the newest."""
+    held = office.holdings()
+
+    def choose(versions: tuple[Contract, ...], _: tuple[str, ...]) -> Contract:
+        return max(versions, key=lambda each: ((each.dataset, each.version) in held, each.version))
+
+    return Versions.of((contract for contract, _ in office.catalogue.values()), choose)

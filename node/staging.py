@@ -20,7 +20,7 @@ from typing import Self
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
 from node.coding import CODES, EXCLUDED, RECORDS, Keys, coded, columns_read, many_codes, secrets_of
-from node.database import Database, Fault, counts, open_for_load, quoted
+from node.database import Database, Fault, counts, exhausted, open_for_load, quoted
 from node.engine import DUCKDB, SECRET
 from node.mapping import Mapping as SourceMapping
 from node.source.chunks import check_columns
@@ -28,6 +28,9 @@ from node.source.reading import Chunk, Opened, open_source, unreadable
 
 LONGEST_BREAK_SECONDS = 24 * 3600
 """Of a load that is taken up again: beyond, what it has read is too old to go with what it would read now."""
+
+TAKEN = "taken_"
+"""The table of coded rows, and of blank ones that are excluded; the view `coded` leaves these out."""
 
 Progress = Callable[[str], None]
 
@@ -129,7 +132,7 @@ class Staging:
         except Fault:
             return None, nothing
         try:
-            row = database.execute("SELECT digest, at FROM begun_").fetchone()
+            row = database.execute("SELECT digest, since FROM begun_").fetchone()
             done = frozenset(str(name) for (name,) in database.execute("SELECT name FROM done_").fetchall())
         except Fault:
             row, done = None, nothing
@@ -146,10 +149,10 @@ class Staging:
             database.executemany(f"INSERT INTO {CODES} VALUES (?, ?, ?)", [list(row) for row in codes])
         columns = ", ".join(f"NULL::{_SQL_TYPES.get(kind, kind)} AS {quoted(name)}" for name, kind in types.items())
         database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns or 'NULL AS nothing'} LIMIT 0")
-        database.execute(f"CREATE TABLE coded AS SELECT * EXCLUDE ({EXCLUDED}) FROM ({self._coding})")
+        database.execute(f"CREATE TABLE {TAKEN} AS {self._coding}")
+        database.execute(f"CREATE VIEW coded AS SELECT * EXCLUDE ({EXCLUDED}) FROM {TAKEN} WHERE {EXCLUDED} = 0")
         database.execute("CREATE TABLE done_ (name VARCHAR)")
-        database.execute("CREATE TABLE kept_out_ (rule INTEGER, n BIGINT)")
-        database.execute("CREATE TABLE begun_ AS SELECT ? AS digest, ?::DOUBLE AS at", [digest, time.time()])
+        database.execute("CREATE TABLE begun_ AS SELECT ? AS digest, ?::DOUBLE AS since", [digest, time.time()])
 
     def _set_keys(self, database: Database) -> None:
         for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
@@ -157,22 +160,27 @@ class Staging:
 
     def _take(self, chunk: Chunk, types: Mapping[str, str]) -> None:
         columns = ", ".join(_as(column, kind) for column, kind in types.items())
-        taken = f"SELECT * EXCLUDE ({EXCLUDED}) FROM ({self._coding}) WHERE {EXCLUDED} = 0"
-        kept_out = f"SELECT {EXCLUDED}, count(*) FROM ({self._coding}) WHERE {EXCLUDED} > 0 GROUP BY 1"
+        taken = self._coding
+        if self._mapping.exclude:
+            # Nothing of an excluded record is written but the number of its rule.
+            blank = f"CASE WHEN {EXCLUDED} = 0 THEN COLUMNS(* EXCLUDE ({EXCLUDED})) END"
+            taken = f"SELECT {blank}, {EXCLUDED} FROM ({taken})"
         try:
             self.database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns} FROM {chunk.relation}")
             with _whole(self.database):
-                self.database.execute(f"INSERT INTO coded {taken}")
-                if self._mapping.exclude:
-                    self.database.execute(f"INSERT INTO kept_out_ {kept_out}")
+                self.database.execute(f"INSERT INTO {TAKEN} BY NAME {taken}")
                 self.database.execute("INSERT INTO done_ VALUES (?)", [chunk.name])
         except Fault as error:
+            if exhausted(error):
+                # Going on later is worth less than the room.
+                self._resumable = False
+                raise
             raise unreadable(chunk, error) from None
 
     def _excluded(self) -> dict[str, int]:
         rules: dict[str, int] = {}
         for number, rule in enumerate(self._mapping.exclude, 1):
-            (kept_out,) = counts(self.database, f"SELECT sum(n) FROM kept_out_ WHERE rule = {number}")
+            (kept_out,) = counts(self.database, f"SELECT count(*) FROM {TAKEN} WHERE {EXCLUDED} = {number}")
             rules[rule.reason] = rules.get(rule.reason, 0) + kept_out
         return rules
 

@@ -44,6 +44,16 @@ ONE_PURPOSE, NO_STOPS, NO_CRIMES = "cumbria", "northern-ireland", "west-yorkshir
 BEHIND_PROXY = "gloucestershire"
 """Reaches the coordinator through the test's own CONNECT proxy only."""
 
+HOLD_EVENTS = {
+    "city-of-london": (1,), "cumbria": (1,), "gloucestershire": (1, 2), "northern-ireland": (1, 2), "west-yorkshire": (2,),
+}  # fmt: skip
+"""Versions of the data set `events` that each force holds."""
+
+EVENTS = {"red": 400, "green": 200, "blue": 100}
+"""Records of `events` at every force; its first version knows no green."""
+
+EVENTS_BUDGET = "3"
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -126,7 +136,7 @@ class Asking(threading.Thread):
         try:
             with self._live.client() as client:
                 known = client.federation()
-                statement = parse_sql(self._sql, known.newest_contracts, list(known.manifest.by_id))
+                statement = parse_sql(self._sql, known.versions, list(known.manifest.by_id))
                 cost = cost_of_epsilon(Fraction(self._epsilon), known.manifest, self._attempts)
                 self.answer = client.ask(
                     statement, cost, known, purpose=self._purpose, wait_seconds=self._wait, on_event=self.events.append

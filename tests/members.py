@@ -292,7 +292,7 @@ class Members:
     ) -> dict[str, Any]:  # fmt: skip
         """Ask a question and open its answer."""
         federation = self.federation
-        statement = parse_sql(sql, federation.newest_contracts, list(self.manifest.by_id))
+        statement = parse_sql(sql, federation.versions, list(self.manifest.by_id))
         cost = cost_of_epsilon(Fraction(epsilon), self.manifest, attempts)
         return self.client(analyst).ask(
             statement, cost, federation, purpose=PURPOSE, wait_seconds=wait_seconds,
@@ -450,8 +450,8 @@ class Analyst:
         """A genuine query."""
         members = self.members
         federation = members.federation
-        statement = parse_sql(sql, federation.newest_contracts, list(members.manifest.by_id))
-        contract = federation.newest_contracts[statement.question.dataset]
+        statement = parse_sql(sql, federation.versions, list(members.manifest.by_id))
+        contract = federation.contract_of(statement.question)
         cost = cost_of_epsilon(Fraction(epsilon), members.manifest, attempts)
         plan = plan_statement(statement, cost.rho, contract, members.manifest)
         return compose(

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from cordon.analyst.client import Client
 from cordon.analyst.compose import Cost, cost_of_epsilon, cost_of_half_width, plan_statement
@@ -26,12 +25,13 @@ from cordon.analyst.known import (
     warner,
     with_shares,
 )
+from cordon.analyst.offers import described, find_contract, note_on_version, print_columns, print_datasets
 from cordon.analyst.profile import read_profile
 from cordon.analyst.progress import Teller, may_leave
 from cordon.analyst.releases import Release
 from cordon.analyst.render import Format, print_answer
 from cordon.analyst.residents import check_residents
-from cordon.contract import Category, Contract, Date, Number
+from cordon.contract import Contract
 from cordon.errors import QuestionRefused, Refused
 from cordon.query.plan import outline
 from cordon.query.sql import parse_sql
@@ -107,7 +107,7 @@ def query_command(
     warn = warner(progress)
     with Client(read_profile(profile)) as client, open_library(client) as library:
         federation = client.federation()
-        statement, contract = _read(sql, federation)
+        statement, contract = _read(sql, federation, progress)
         importance = _weights(weights)
         cost = _cost(statement, contract, federation, epsilon, within, attempts, importance, _rows(rows))
         known = None if anew else offered(library, federation, statement.question, warn)
@@ -178,7 +178,7 @@ def explain_command(
     notes = Console(stderr=True)
     with Client(read_profile(profile)) as client, open_library(client) as library:
         federation = client.federation(cached=not refresh)
-        statement, contract = _read(sql, federation)
+        statement, contract = _read(sql, federation, notes)
         importance, total = _weights(weights), _rows(rows)
         cost = _cost(statement, contract, federation, epsilon, within, attempts, importance, total)
         if refresh:
@@ -200,32 +200,33 @@ def explain_command(
 
 @datasets.command()
 def datasets_command(
-    name: Annotated[str | None, typer.Argument(help="Show this data set's columns and codes.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show this data set's columns and codes; a version of it as nominals.v2.")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", "-f", help="table or json.")] = Format.TABLE,
     profile: ProfileOption = None,
 ) -> None:
-    """List the federation's data sets, or one data set's columns."""
+    """List the federation's data sets and their versions, or one data set's columns, and who holds them."""
     with Client(read_profile(profile)) as client:
         federation = client.federation()
-    contracts = federation.newest_contracts
-    if name is not None and name not in contracts:
-        raise QuestionRefused(f"there is no data set {name!r}", hint=f"there are: {', '.join(sorted(contracts))}")
     if form is not Format.TABLE:
-        chosen = contracts if name is None else {name: contracts[name]}
-        described = {key: _described(contract, federation) for key, contract in sorted(chosen.items())}
-        Console().file.write(json.dumps(described, indent=2) + "\n")
+        names = sorted(federation.versions.by_name) if name is None else [name]
+        found = {each: described(find_contract(each, federation), federation) for each in names}
+        Console().file.write(json.dumps(found, indent=2) + "\n")
     elif name is None:
-        _print_datasets(contracts, federation)
+        print_datasets(federation, Console())
     else:
-        _print_columns(contracts[name], federation)
+        print_columns(find_contract(name, federation), federation, Console())
 
 
-def _read(sql: str, federation: Federation) -> tuple[Statement, Contract]:
+def _read(sql: str, federation: Federation, notes: Console) -> tuple[Statement, Contract]:
     text = typer.get_text_stream("stdin").read() if sql == "-" else sql
-    contracts = federation.newest_contracts
-    statement = parse_sql(text, contracts, list(federation.manifest.by_id))
+    statement = parse_sql(text, federation.versions, list(federation.manifest.by_id))
     check_residents(statement)
-    return statement, contracts[statement.question.dataset]
+    note = note_on_version(statement, federation)
+    if note:
+        notes.print(f"note: {note}", style="dim", highlight=False, markup=False, soft_wrap=True)
+    return statement, federation.contract_of(statement.question)
 
 
 def _cost(
@@ -278,58 +279,3 @@ def _number(option: str, text: str) -> Fraction:
     if not LEAST_NUMBER <= abs(number) <= 1 / LEAST_NUMBER and number:
         raise QuestionRefused(f"{option}: {text} is beyond what can be meant")
     return number
-
-
-def _described(contract: Contract, federation: Federation) -> dict[str, object]:
-    return {
-        "version": contract.version,
-        "title": contract.title,
-        "protected_unit": contract.unit.words,
-        "caveat": contract.unit.caveat,
-        "licence": contract.licence,
-        "columns": {column.name: _domain(column) for column in contract.columns},
-        "held_by": federation.holders(contract),
-        "paused": sorted(federation.paused & set(federation.holders(contract))),
-    }
-
-
-def _print_datasets(contracts: dict[str, Contract], federation: Federation) -> None:
-    table = Table("data set", "version", "title", "protected unit", "held by", box=None, pad_edge=False)
-    for contract in contracts.values():
-        held = len(federation.holders(contract))
-        table.add_row(
-            contract.dataset, str(contract.version), contract.title, contract.unit.words,
-            f"{held} of {len(federation.holdings)} connected forces",
-        )  # fmt: skip
-    Console().print(table)
-    _print_paused(federation)
-
-
-def _print_columns(contract: Contract, federation: Federation) -> None:
-    out = Console()
-    out.print(f"{contract.dataset} v{contract.version}: {contract.title}", style="bold", highlight=False)
-    out.print(f"{contract.description}\nprotected: {contract.unit.words}", highlight=False)
-    if contract.unit.caveat:
-        out.print(contract.unit.caveat, highlight=False)
-    table = Table("column", "kind", "values", box=None, pad_edge=False)
-    table.add_row("force", "force", f"{len(federation.manifest.forces)} forces")
-    for column in contract.columns:
-        table.add_row(column.name, column.kind, _domain(column))
-    out.print(table, highlight=False)
-    out.print(f"held by: {', '.join(federation.holders(contract)) or 'no connected force'}", highlight=False)
-    _print_paused(federation)
-
-
-def _print_paused(federation: Federation) -> None:
-    if federation.paused:
-        Console().print(f"paused: {', '.join(sorted(federation.paused))}", highlight=False)
-
-
-def _domain(column: object) -> str:
-    if isinstance(column, Category):
-        return ", ".join(code.code for code in column.codes)
-    if isinstance(column, Date):
-        return f"{column.min} to {column.max}, by {column.grain}"
-    if isinstance(column, Number):
-        return f"{float(column.min):g} to {float(column.max):g} {column.unit}, in steps of {float(column.resolution):g}"
-    return "an identifier: cannot be selected or filtered by"

@@ -158,7 +158,7 @@ class Client:
             CordonError: the question is refused, or something does not verify.
         """
         question = statement.question
-        contract, _ = federation.catalogue[question.dataset, question.contract_version]
+        contract = federation.contract_of(question)
         check_residents(statement)
         plan = plan_statement(statement, cost.rho, contract, federation.manifest, weights)
         self._check_own_certificate(federation.manifest)
@@ -208,7 +208,7 @@ class Client:
         sql, envelope = self._workspace.signed(query_hash)
         query = open_signed(Query, envelope, {self._signer.key_id: self._own_key()})
         question = query.question
-        contract, _ = federation.catalogue[question.dataset, question.contract_version]
+        contract = federation.contract_of(question)
         statement = parse_sql(sql, {contract.dataset: contract}, list(federation.manifest.by_id))
         if statement.question != question:
             raise Untrusted("the stored statement is not the question that was signed")

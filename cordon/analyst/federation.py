@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from cordon.catalogue import Catalogue, listed_contracts
 from cordon.contract import Contract
-from cordon.errors import Malformed, Untrusted
+from cordon.errors import Malformed, Refused, Untrusted
 from cordon.manifest import Manifest, open_manifest_with
+from cordon.query.model import Question
+from cordon.query.sql import Versions
 from cordon.wire.messages import PAUSED, CatalogueReply, HeldContract, Hello
 from cordon.wire.signed import open_signed, peek
 
@@ -33,13 +35,33 @@ class Federation:
                 newest[dataset] = contract
         return newest
 
-    def holders(self, contract: Contract) -> list[str]:
-        """Connected forces that say they hold exactly this contract."""
+    @property
+    def versions(self) -> Versions:
+        """What FROM can name: every version that the manifest lists; a bare name is the one that most forces offer."""
+        return Versions.of((contract for contract, _ in self.catalogue.values()), self.most_offered)
+
+    def contract_of(self, question: Question) -> Contract:
+        """The contract that a question is asked by.
+
+        Raises:
+            Refused: the manifest does not list it, or not any more.
+        """
+        listed = self.catalogue.get((question.dataset, question.contract_version))
+        if listed is None:
+            raise Refused(f"the federation does not list {question.dataset} v{question.contract_version} any more")
+        return listed[0]
+
+    def holders(self, contract: Contract, among: Collection[str] | None = None) -> list[str]:
+        """Connected forces that say they hold exactly this contract, of all or of those in `among`."""
         return [
             force
             for force, held in sorted(self.holdings.items())
-            if any(item.digest == contract.digest for item in held)
+            if any(item.digest == contract.digest for item in held) and (among is None or force in among)
         ]
+
+    def most_offered(self, versions: Sequence[Contract], forces: Collection[str]) -> Contract:
+        """The version that most of these forces offer, as far as they are connected; of equals the newest."""
+        return max(versions, key=lambda version: (len(self.holders(version, forces)), version.version))
 
 
 def verified_federation(reply: CatalogueReply, governance_keys: Sequence[str]) -> Federation:

@@ -75,7 +75,7 @@ def _warn_of(result: Result | None, warn: Warn) -> None:
 
 def offered(library: Library, federation: Federation, question: Question, warn: Warn) -> Release | None:
     """The published answer that stands for a question, from the copy alone; whatever does not verify is ignored."""
-    contract, _ = federation.catalogue[question.dataset, question.contract_version]
+    contract = federation.contract_of(question)
     digest = question_digest(question)
     candidates = [item for item in library.published() if _claims(item, digest)]
     releases, warnings = verified_releases(candidates, federation.catalogue)
@@ -117,7 +117,8 @@ def budget_facts(
         check_purpose(purpose, manifest)
     if not library.size:
         return None
-    known = Known(library.statements(), library.spending(), library.domains(question.dataset), library.time)
+    domains = library.domains(question.dataset, question.contract_version)
+    known = Known(library.statements(), library.spending(), domains, library.time)
     return {
         "read_at": utc(library.time).isoformat(),
         "age_seconds": max(0, int(time.time()) - library.time),

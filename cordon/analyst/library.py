@@ -145,15 +145,22 @@ class Library:
                 found.setdefault(force, Spending()).add(_sum_of(force, domain, period, analyst, purpose, rho))
         return found
 
-    def domains(self, dataset: str) -> dict[str, str]:
-        """The budget domain that each force has charged questions about a data set to, as far as they are open."""
-        found: dict[str, str] = {}
+    def domains(self, dataset: str, version: int) -> dict[str, str]:
+        """The budget domain that each force has charged questions about a data set to, as far as they are open.
+
+        By this version of the contract where there was such a question, or else by another: versions share a domain
+        wherever they are mapped from the same records.
+        """
+        exactly: dict[str, str] = {}
+        otherwise: dict[str, str] = {}
         with self._used():
             for life in find_lives(self._mirror, f"WHERE leaf >= (SELECT {_RECENT})"):
                 opened = opened_query(self._mirror, life.leaf)
-                if opened is not None and opened[0].question.dataset == dataset:
-                    found |= dict(self._domains_of(life))
-        return found
+                if opened is None or opened[0].question.dataset != dataset:
+                    continue
+                found = exactly if opened[0].question.contract_version == version else otherwise
+                found |= dict(self._domains_of(life))
+        return otherwise | exactly
 
     def _domains_of(self, life: Life) -> Iterator[tuple[str, str]]:
         for attempt in life.rosters.values():

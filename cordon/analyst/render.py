@@ -138,7 +138,7 @@ def _plain(value: float | None) -> str:
 
 
 def _print_notes(answer: dict[str, Any], out: Console) -> None:
-    lines = [f"protected: {answer['protected_unit']}"]
+    lines = [f"data set: {answer['dataset']}", f"protected: {answer['protected_unit']}"]
     if answer["caveat"]:
         lines.append(f"           {answer['caveat']}")
     lines += _people_lines(answer)

@@ -78,6 +78,8 @@ class Statement:
     having: Condition | None = None
     notes: tuple[str, ...] = ()
     """What people must know to read the columns, in sentences: that a MAX is a quantile, and the like."""
+    names_version: bool = False
+    """Whether FROM names the contract's version, or leaves the choice of it to whoever reads."""
 
 
 def compared_in(condition: Condition | None) -> tuple[Expression, ...]:

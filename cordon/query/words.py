@@ -10,7 +10,8 @@ _FEW_FORCES = 5
 
 def describe(question: Question) -> str:
     """One line with everything that is asked; numbers are in the stored units (days since 1970-01-01, resolutions)."""
-    text = f"{', '.join(map(describe_measure, question.measures))} of {question.dataset}"
+    measures = ", ".join(map(describe_measure, question.measures))
+    text = f"{measures} of {question.dataset} v{question.contract_version}"
     if question.where is not None:
         text += f" where {_predicate(question.where)}"
     if question.keys:

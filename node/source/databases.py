@@ -129,7 +129,7 @@ class Database:
             number = int(value)
         except (TypeError, ValueError, OverflowError):
             number = None
-        if number is None or isinstance(value, str) or number != value:
+        if number is None or isinstance(value, str) or number != value or abs(number) >= 1 << 63:
             raise self._wrong_key("does not hold whole numbers only")
         return number
 

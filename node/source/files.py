@@ -182,9 +182,16 @@ class CsvFiles(Files):
     def _header(self, path: Path) -> list[str]:
         if path.suffix != ".zst":
             return text.header(path, self._source.encoding, self._source.delimiter)
+        encoding = text.native(self._source.encoding)
+        if encoding is None:
+            raise Misconfigured(
+                f"{path}: in a .zst file only UTF-8 and Latin-1 can be read", hint="compress it with gzip instead"
+            )
         if not zstandard.is_whole(path):
             raise Misconfigured(f"{path}: not compressed with Zstandard, or cut off", hint="copy or export it again")
-        options = f"header = true, all_varchar = true, delim = {literal(self._source.delimiter)}, quote = '\"'"
+        options = (
+            f"header = true, all_varchar = true, encoding = '{encoding}', delim = {literal(self._source.delimiter)}"
+        )
         try:
             with duckdb.connect() as database:
                 read = database.execute(f"SELECT * FROM read_csv({_named(path)}, {options}) LIMIT 0")

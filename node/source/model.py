@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -122,7 +123,9 @@ class Source(ConfigModel):
     def _check_password(self) -> None:
         if self.password_env is not None and self.password_file is not None:
             raise ValueError("a password comes from password_env or from password_file, not from both")
-        if self.url is not None and ":" in self.url.split("://", 1)[1].split("/", 1)[0].rpartition("@")[0]:
+        before, _, options = (self.url or "").partition("://")[2].partition("?")
+        # Up to the last @, since a password may hold any letter.
+        if ":" in before.rpartition("@")[0] or re.search(r"passw|pwd|secret|token", options, re.IGNORECASE):
             raise ValueError("the url must not hold a password; name password_env or password_file")
 
     @property

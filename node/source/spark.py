@@ -1,11 +1,12 @@
 """Spark, spoken to as the other databases are: a connection with cursors.
 
-A URL `sc://host:15002` means Spark Connect, `spark://host:7077` a cluster's master, and `local://localhost` this machine.
+A URL `sc://host:15002` means Spark Connect, `spark://host:7077` a cluster's master, `local://localhost` this machine.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,6 +35,8 @@ _lock = threading.Lock()
 
 def connect(address: Any, password: str | None) -> Connection:
     """A session with the cluster that an `Address` of node/source/engines.py names."""
+    # Its own log of failed statements quotes values of records.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
     builder: Any = SparkSession.builder
     place = f"{address.host}:{address.port}" if address.port else str(address.host)
     own = {**_OWN, **(_HERE if address.scheme == "local" else {}), **address.options}
@@ -46,9 +49,14 @@ def connect(address: Any, password: str | None) -> Connection:
     for name, value in own.items():
         builder = builder.config(name, value)
     with _lock:
+        if not _open and SparkSession.getActiveSession() is not None:
+            _open.append("whoever had Spark before")
         session = builder.appName("cordon").getOrCreate()
-        # The process has one Spark; what is set in one connection, or given up, must not reach another.
-        connection = Connection(session if address.scheme == "sc" else session.newSession(), own)
+        if address.scheme != "sc":
+            session.sparkContext.setLogLevel("OFF")
+            # What is set in one connection, or given up, must not reach another.
+            session = session.newSession()
+        connection = Connection(session, own)
         _open.append(connection)
     return connection
 

@@ -17,7 +17,7 @@ from typing import IO, BinaryIO, cast
 
 from cordon.errors import Misconfigured
 
-NATIVE = {"utf-8": "utf-8", "utf-8-sig": "utf-8", "ascii": "utf-8", "iso8859-1": "latin-1"}
+_NATIVE = {"utf-8": "utf-8", "utf-8-sig": "utf-8", "ascii": "utf-8", "iso8859-1": "latin-1"}
 """Encodings that DuckDB reads itself, by Python's normal names."""
 
 _BLOCK = 1 << 20
@@ -46,6 +46,11 @@ def check_encoding(encoding: str) -> None:
         raise Misconfigured(
             f"there is no text encoding {encoding!r}", hint="windows-1252, latin-1 and utf-16 are common ones"
         ) from None
+
+
+def native(encoding: str) -> str | None:
+    """DuckDB's name for an encoding that it reads itself; None for all others."""
+    return _NATIVE.get(codecs.lookup(encoding).name)
 
 
 def header(path: Path, encoding: str, delimiter: str) -> list[str]:
@@ -86,9 +91,9 @@ def readable(path: Path, encoding: str, scratch: Path) -> Readable:
     Raises:
         Misconfigured: a NUL character, a byte that is not of the encoding, or a compressed file that is cut off.
     """
-    native = NATIVE.get(codecs.lookup(encoding).name)
-    if native is not None and (path.suffix == ".zst" or not _mixes_line_ends(path)):
-        return Readable(path, native, copied=False)
+    name = native(encoding)
+    if name is not None and (path.suffix == ".zst" or not _mixes_line_ends(path)):
+        return Readable(path, name, copied=False)
     copy = scratch / f"{path.name.removesuffix('.gz')}.utf-8"
     copy.unlink(missing_ok=True)
     try:
@@ -160,10 +165,6 @@ def _write_copy(path: Path, encoding: str, copy: Path) -> None:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    if path.suffix == ".zst":
-        raise Misconfigured(
-            f"{path}: in a .zst file only UTF-8 and Latin-1 can be read", hint="compress it with gzip instead"
-        )
     try:
         return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:

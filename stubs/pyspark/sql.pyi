@@ -3,3 +3,5 @@ from typing import Any
 
 class SparkSession:
     builder: Any
+    @staticmethod
+    def getActiveSession() -> Any: ...

@@ -249,7 +249,7 @@ def offer(members, sql=COUNT, federation=None, analyst="bob"):
     federation = federation or members.federation
     client = members.client(analyst)
     warnings = []
-    question = parse_sql(sql, federation.newest_contracts, list(members.manifest.by_id)).question
+    question = parse_sql(sql, federation.versions, list(members.manifest.by_id)).question
     with open_library(client) as library:
         library.catch_up(client._channel, client.line(members.manifest))
         return offered(library, federation, question, warnings.append), warnings

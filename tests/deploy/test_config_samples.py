@@ -36,11 +36,13 @@ SAMPLES: dict[str, type[BaseModel]] = {
     "mappings/stop_search.toml": Mapping,
     "mappings/nominals.toml": Mapping,
 }
-EXPLAINING = {name: model for name, model in SAMPLES.items() if name != "mappings/nominals.toml"}
-"""Samples that explain every key; the second mapping refers to the first."""
+TOGETHER = {name: [name] for name in SAMPLES if not name.startswith("mappings/")} | {
+    "mappings": ["mappings/stop_search.toml", "mappings/nominals.toml"]
+}
+"""Samples that together explain every key of their model; the second mapping has what the first cannot have."""
 
 OPTION = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
-LINE = re.compile(r"^#?(?P<key>[a-z_0-9]+) = |^\[+(?P<table>[a-z_.]+)\]+$")
+LINE = re.compile(r"^(?:#|#or )?(?P<key>[a-z_0-9]+) = |^\[+(?P<table>[a-z_.]+)\]+$")
 
 
 def read(text: str, name: str, folder: Path) -> Any:
@@ -115,20 +117,28 @@ def test_a_sample_with_a_misspelt_key_is_refused(name: str, tmp_path: Path) -> N
         read('misspelt = "1"\n' + text, name, tmp_path)
 
 
-@pytest.mark.parametrize("name", EXPLAINING)
-def test_every_field_of_every_model_stands_in_its_sample(name: str) -> None:
-    """No setting exists that the sample does not show, set or commented out, and none is shown that does not."""
-    model = SAMPLES[name]
-    shown = explained((CONFIG / name).read_text(encoding="utf-8"), model)
-    assert set(shown) == set(fields_of(model))
+def explained_together(names: list[str]) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], FieldInfo]]:
+    """The comments of several samples of one model, the first that has one counting, and the model's fields."""
+    model = SAMPLES[names[0]]
+    found: dict[tuple[str, str], str] = {}
+    for name in names:
+        for place, comment in explained((CONFIG / name).read_text(encoding="utf-8"), model).items():
+            found[place] = found.get(place) or comment
+    return found, fields_of(model)
 
 
-@pytest.mark.parametrize("name", EXPLAINING)
-def test_every_comment_says_whether_a_key_is_required(name: str) -> None:
+@pytest.mark.parametrize("names", TOGETHER.values(), ids=TOGETHER)
+def test_every_field_of_every_model_stands_in_its_sample(names: list[str]) -> None:
+    """No setting exists that the samples do not show, set or commented out, and none is shown that does not."""
+    shown, fields = explained_together(names)
+    assert set(shown) == set(fields)
+
+
+@pytest.mark.parametrize("names", TOGETHER.values(), ids=TOGETHER)
+def test_every_comment_says_whether_a_key_is_required(names: list[str]) -> None:
     """A comment says `Required`, or `Default` and the very default of the model."""
-    model = SAMPLES[name]
-    fields = fields_of(model)
-    for place, comment in explained((CONFIG / name).read_text(encoding="utf-8"), model).items():
+    shown, fields = explained_together(names)
+    for place, comment in shown.items():
         field = fields[place]
         assert ("Required." in comment) == field.is_required(), place
         assert ("Default: " in comment) != field.is_required(), place

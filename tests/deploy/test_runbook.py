@@ -270,6 +270,7 @@ def start_force(party: Party) -> None:
     party.run("force-config")
     party.run("force-create-ledger")
     assert f"{WOMEN + MEN:,} rows read" in party.run("force-load", unit="load")
+    assert "0 to do" in party.run("force-doctor")
     party.start("force-serve", "node")
 
 

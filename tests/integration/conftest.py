@@ -8,7 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import BEHIND_PROXY, FORCES, ONE_PURPOSE, ConnectProxy, Live, wait_until
+from live import (
+    BEHIND_PROXY,
+    EVENTS,
+    EVENTS_BUDGET,
+    FORCES,
+    HOLD_EVENTS,
+    ONE_PURPOSE,
+    ConnectProxy,
+    Live,
+    wait_until,
+)
+from revisions import DOMAIN, add_events
 
 from demo.layout import Design, lay_out
 from demo.processes import Federation, free_port
@@ -26,11 +37,12 @@ def running() -> Iterator[Live]:
     design = Design(
         forces=FORCES,
         policies={ONE_PURPOSE: 'purposes = ["strategic_assessment"]'},
-        budgets={"stop_records": "1000", "crime_records": "1000", "nominal_records": "3"},
+        budgets={"stop_records": "1000", "crime_records": "1000", "nominal_records": "3", DOMAIN: EVENTS_BUDGET},
         timing={"contribute_seconds": CONTRIBUTE_SECONDS, "cooldown_seconds": 0},
         port=free_port(),
     )
     layout = lay_out(root / "federation", design, analysts=("alice", "bob"))
+    add_events(layout, HOLD_EVENTS, EVENTS)
     hand_out_records(layout, persons=PERSONS)
     list(load_snapshots(layout))
     proxy = ConnectProxy({NO_LISTENER: design.port})

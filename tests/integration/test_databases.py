@@ -168,9 +168,9 @@ def running(postgres: Server) -> list[str]:
 
 
 def test_rows_arrive_in_batches_and_are_not_held(postgres, tmp_path):
-    """Memory is that of a batch, not of the table: ten times the rows take no more, and the server holds the rest."""
+    """Memory is that of a batch, not of the table: six times the rows take no more, and the server holds the rest."""
     peaks = {}
-    for limit in (ROWS // 10, ROWS):
+    for limit in (2000, 12_000):
         own = f"SELECT no, repeat(note, 30) AS note FROM records.event WHERE no <= {limit * 3}"
         with open_source(source(postgres, sql=own), tmp_path, batch=1000) as opened, duckdb.connect() as database:
             tracemalloc.start()
@@ -182,7 +182,7 @@ def test_rows_arrive_in_batches_and_are_not_held(postgres, tmp_path):
             tracemalloc.stop()
         assert counted == [(1000,)] * (limit // 1000)
         assert chunk.words == f"{limit:,} rows"
-    assert peaks[ROWS] < 1.5 * peaks[ROWS // 10]
+    assert peaks[12_000] < 1.5 * peaks[2000]
 
 
 def test_a_load_that_broke_off_goes_on_after_its_last_key(postgres, tmp_path):
@@ -304,3 +304,38 @@ def test_a_whole_server_that_is_killed_and_a_server_that_is_gone(tmp_path):
                 list(chunks)
         with pytest.raises(Misconfigured, match=r"cannot connect to .* refused"):
             open_source(given, tmp_path)
+
+
+@pytest.mark.slow  # Spark takes half a minute to start
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # py4j leaves its sockets to the collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_spark_is_read_by_the_same_path(tmp_path):
+    """In local mode, where the extra is installed: types, batches, a key, and what is not there."""
+    pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
+    path = tmp_path / "records.parquet"
+    duckdb.sql("""
+        SELECT range AS id, DATE '2024-05-31' AS day, TIMESTAMPTZ '2024-05-31 12:00+00' AS at,
+               1.5::DECIMAL(6, 2) AS paid, [1, 2] AS list, 'Zoë' AS name FROM range(5)
+    """).write_parquet(str(path))
+    given = Source(
+        kind="spark",
+        url="local://here?spark.ui.enabled=false",
+        sql=f"SELECT * FROM parquet.`{path}`",
+        rows_depend_on_one_unit=True,
+    )
+    with open_source(given, tmp_path, batch=2) as opened:
+        assert opened.columns == {
+            "id": "BIGINT", "day": "DATE", "at": "TIMESTAMP", "paid": "DECIMAL(6,2)", "list": "VARCHAR", "name": "VARCHAR",
+        }  # fmt: skip
+        assert "could not be found out" in opened.warnings[0]
+        found = rows(opened, *opened.columns)
+        assert [tuple(map(str, row)) for row in found] == [
+            (str(n), "2024-05-31", "2024-05-31 12:00:00", "1.50", "[1, 2]", "Zoë") for n in range(5)
+        ]
+        with open_source(given.model_copy(update={"resume_by": "id"}), tmp_path, batch=2) as paged:
+            assert [chunk.name for chunk in paged.chunks(duckdb.connect(), ["name"])] == ["1", "3", "4"]
+        with pytest.raises(Misconfigured, match="cannot be found"):
+            open_source(given.model_copy(update={"sql": "SELECT * FROM nowhere"}), tmp_path)

@@ -37,8 +37,8 @@ from cordon.query.plan import make_plan, outline, split_evenly
 from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 FORCES = ("essex", "kent")
 FIELDS = ("ref", "role", "loss", "seen")

@@ -24,6 +24,8 @@ FORCES = ("essex", "kent")
 MOST = 20_000
 ACCEPTED = (
     "SELECT COUNT(*) FROM events",
+    "SELECT role, COUNT(*) FROM persons.v1 WHERE loss > 3 GROUP BY role",
+    'SELECT COUNT(*) FROM "events"."v1" WHERE force <> \'kent\'',
     "SELECT colour, COUNT(*) FROM events WHERE day BETWEEN '2025-01-01' AND '2025-03-31' GROUP BY colour",
     "SELECT force, COUNT(DISTINCT person), SUM(loss) FROM persons WHERE NOT (role = 'victim' OR loss > 10) GROUP BY force ORDER BY 2 DESC LIMIT 3",
     "SELECT AVG(loss), VARIANCE(loss), STDDEV(loss) FROM persons WHERE role IS NOT NULL",
@@ -54,7 +56,7 @@ BITS = (
     "(", ")", "'", '"', ",", ";", "NOT", "NULL", "NULLS", "*", "9999-12", "UNION", "PIVOT", "é", "²", "--", "/*+", "\0", "::", "::int",
     "1e999", "1e999999999", "1_000", "-", "/", "0", "%", "colour", "loss", "role", "force", "n", "AS", "DESC", "DISTINCT", "ALL", "OVER ()",
     "FILTER (WHERE", "ROLLUP(", "CUBE(", "()", "WITH", "OFFSET 3", "HAVING", "ORDER BY", "GROUP BY", "LIMIT", "QUALIFY", "CASE", "WHEN",
-    "[1]", "$1", "@a", "?", "{", "IS", "IN (SELECT 1)", "AND", "OR", "QUANTILE(loss, 2)", "MEDIAN(role)", "RESIDENTS()", "BIN(loss, 0.3)",
+    "[1]", "$1", "@a", "?", "{", "IS", "IN (SELECT 1)", "AND", "OR", "QUANTILE(loss, 2)", "MEDIAN(role)", "RESIDENTS()", "BIN(loss, 0.3)", ".v1", ".v2", "persons.v1", "events.v1.v1",
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from cordon.sealing import bfv, check, ciphertext, keystream, masks
 from cordon.units import Digest, Rho
 from node.aggregate import Snapshot
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 CODES = 64
 FORCES = tuple(f"force-{at}" for at in range(8))

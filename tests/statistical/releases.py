@@ -25,7 +25,7 @@ from cordon.units import Rho
 from demo.layout import HERE
 from demo.nominals import write_nominals
 
-CONTRACTS = {contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts())}
+CONTRACTS = {c.dataset: c for c in map(Contract.from_toml, bundled_contracts()) if c.version == 1}
 FORCES = ("cumbria", "durham", "essex", "kent", "surrey", "warwickshire")
 COLLUDERS = 2
 PERSONS = 300

@@ -29,10 +29,10 @@ from demo.records import hand_out_records
 from node.aggregate import Snapshot
 from node.coding import RANK, UNIT
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
-CONTRACTS = {contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts())}
+CONTRACTS = {c.dataset: c for c in map(Contract.from_toml, bundled_contracts()) if c.version == 1}
 FEW = ("city-of-london", "cumbria", "durham", "essex", "kent", "warwickshire")
 RHO = Rho(500_000_000)
 FALSE_ALARM = 1e-6

@@ -127,7 +127,7 @@ def test_a_query_has_its_whole_life(cordon, register):
     life = json.loads(out)
 
     assert code == 0
-    assert life["question"].startswith("COUNT(*) of nominals")
+    assert life["question"].startswith("COUNT(*) of nominals v1")
     assert life["analyst"] == "alice"
     events = [(event["event"], event["who"]) for event in life["events"]]
     assert events == [

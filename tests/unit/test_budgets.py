@@ -133,7 +133,7 @@ def test_what_is_foreseen_from_the_register_is_what_real_ledgers_decide(members)
         }
         assert shown["budget"]["unknown"] == []
         assert shown["budget"]["year"]["largest"]["share"] == float(Fraction(taken["rho"]) * 10**9 / period.nano)
-        question = parse_sql(COUNT, members.federation.newest_contracts, list(members.manifest.by_id)).question
+        question = parse_sql(COUNT, members.federation.versions, list(members.manifest.by_id)).question
         foreseen = {
             epsilon: budget_facts(
                 library, question, cost_of_epsilon(Fraction(epsilon), members.manifest, 1), client.signer.key_id,

@@ -22,8 +22,8 @@ from demo.nominals import FIELDS, MOST_ROWS, WITHOUT_PERSON, write_nominals
 from demo.records import hand_out_records
 from node.aggregate import Snapshot
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 pytestmark = pytest.mark.xdist_group("bundled")
 """Loading a year of stops takes a while: once is enough."""
@@ -48,17 +48,20 @@ def snapshots(tmp_path_factory):
     layout = lay_out(tmp_path_factory.mktemp("data") / "federation", Design(FORCES))
     hand_out_records(layout, persons=4)
 
-    def opened(job):
-        dataset, force = job
-        folder = layout.force_folder(force)
-        contract = CONTRACTS[dataset]
-        mapping = read_config(folder / f"{dataset}.toml", Mapping)
-        quality = load(mapping, contract, folder / "state", progress=lambda _: None)
-        return Snapshot(snapshot_path(folder / "state", dataset, 1), contract), quality
+    def opened(force):
+        """One force's snapshots; a force loads one data set after the other."""
+        folder, of_force = layout.force_folder(force), {}
+        for dataset in held_by(force):
+            if dataset != "nominals":
+                contract = CONTRACTS[dataset]
+                mapping = read_config(folder / f"{dataset}.toml", Mapping)
+                outcome = load(mapping, contract, folder / "state", progress=lambda _: None)
+                snapshot = Snapshot(snapshot_path(folder / "state", dataset, 1), contract)
+                of_force[dataset, force] = (snapshot, outcome.quality)
+        return of_force
 
-    jobs = [(dataset, force) for force in FORCES for dataset in held_by(force) if dataset != "nominals"]
     with ThreadPoolExecutor(2) as pool:
-        found = dict(zip(jobs, pool.map(opened, jobs), strict=True))
+        found = {job: of for of_force in pool.map(opened, FORCES) for job, of in of_force.items()}
     yield found
     for snapshot, _ in found.values():
         snapshot.close()

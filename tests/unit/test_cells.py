@@ -35,8 +35,8 @@ from node import aggregate
 from node.aggregate import Snapshot
 from node.compile import compile_plan, scans
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 CONTRACT = next(c for c in map(Contract.from_toml, bundled_contracts()) if c.dataset == "nominals")
 FORCES = ("essex", "kent")

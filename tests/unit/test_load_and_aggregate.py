@@ -17,8 +17,8 @@ from cordon.query.sql import parse_sql
 from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.load import load
-from node.snapshot import snapshot_path
 from node.mapping import Mapping
+from node.snapshot import snapshot_path
 
 FIELDS = ("ref", "role", "loss", "seen")
 COLUMNS = {

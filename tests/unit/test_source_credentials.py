@@ -66,6 +66,24 @@ def test_a_password_file_holds_one_line(tmp_path, content):
     assert "two" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://reader:pass@db/records",
+        "postgresql://reader:pa/ss@db/records",
+        "postgresql://reader:pa@ss@db/records",
+        "postgresql://reader@db/records?password=pass",
+        "sql_server://reader@db/records?Encrypt=yes&PWD=pass",
+        "postgresql://db/records?sslpassword=pass",
+    ],
+)
+def test_a_url_that_holds_a_password_is_refused(url):
+    """Messages name a source by its URL."""
+    with pytest.raises(ValueError, match="the url must not hold a password"):
+        Source(kind=url.split(":")[0], url=url, table="t")
+    assert Source(kind="postgresql", url="postgresql://reader@db:5432/records?sslmode=verify-full", table="t")
+
+
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
     """A variable that is not set or empty, a file that is not there."""
     monkeypatch.setenv("EMPTY", "")

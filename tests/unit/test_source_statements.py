@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from cordon.errors import Misconfigured
-from node.source import engines
+from node.source import drivers, engines
 from node.source.columntypes import can_be_key, duckdb_type, travels_as_it_is
 from node.source.databases import fault
 from node.source.model import EMBEDDED, FILES, Kind, Source
@@ -175,7 +175,7 @@ def test_sql_server_is_told_in_its_connection_that_nothing_will_be_written():
     said = []
     module = SimpleNamespace(connect=lambda text, **options: said.append((text, options)))
     source = Source(kind="sql_server", url="sql_server://reader@db.example.org/records?Encrypt=yes", table="t")
-    engines.ENGINES[Kind.SQL_SERVER].connect(module, engines.address(source), "a;UID=sa}b")
+    engines.ENGINES[Kind.SQL_SERVER].connect(module, drivers.address(source), "a;UID=sa}b")
     text, options = said[0]
     assert "ApplicationIntent=ReadOnly" in text
     assert "SERVER=db.example.org,1433;DATABASE=records" in text

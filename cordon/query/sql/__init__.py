@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cordon.query.sql.parsing import MOST_CHARACTERS
 from cordon.query.sql.reading import parse_sql
+from cordon.query.sql.versions import Versions
 from cordon.query.statement import Statement
 
-__all__ = ["MOST_CHARACTERS", "Statement", "parse_sql"]
+__all__ = ["MOST_CHARACTERS", "Statement", "Versions", "parse_sql"]

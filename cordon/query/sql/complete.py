@@ -20,7 +20,7 @@ _LIST = frozenset({"expressions"})
 
 PARTS: dict[type[exp.Expr], frozenset[str]] = {
     exp.Select: frozenset({"expressions", "from_", "where", "group", "having", "order", "limit"}),
-    exp.Table: _THIS, exp.From: _THIS, exp.Where: _THIS, exp.Having: _THIS,
+    exp.Table: frozenset({"this", "db"}), exp.From: _THIS, exp.Where: _THIS, exp.Having: _THIS,
     exp.Group: frozenset({"expressions", "rollup", "cube"}),
     exp.Rollup: _LIST, exp.Cube: _LIST, exp.GroupingSets: _LIST, exp.Tuple: _LIST,
     exp.Order: _LIST, exp.Ordered: frozenset({"this", "desc", "nulls_first"}), exp.Limit: frozenset({"expression"}),

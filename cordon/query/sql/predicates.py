@@ -14,7 +14,7 @@ from sqlglot import exp
 from cordon.contract import FORCE, UNKNOWN, Category, Date, Identifier, Number
 from cordon.query.axes import conjuncts
 from cordon.query.model import All, Member, Missing, Predicate, Range, Some
-from cordon.query.sql.refusing import closest, rendered
+from cordon.query.sql.refusing import Text, closest, rendered
 from cordon.query.sql.scope import Scope
 
 SIGNS: dict[type[exp.Expr], str] = {
@@ -38,19 +38,21 @@ _HINTS: dict[type[exp.Expr], str] = {
 }
 
 
-def read_where(where: exp.Expr | None, scope: Scope) -> tuple[Predicate | None, tuple[str, ...]]:
-    """What WHERE asks of records, and the forces that it leaves."""
-    forces = set(scope.forces)
-    parts: list[Predicate] = []
+def read_forces(where: exp.Expr | None, forces: Sequence[str], text: Text) -> tuple[str, ...]:
+    """The forces that WHERE leaves; conditions on records are looked at by `read_where`."""
+    left = set(forces)
     for node in _conjuncts(where.this) if where is not None else []:
-        chosen = _chosen_forces(node, scope)
-        if chosen is None:
-            parts.append(_predicate(node, scope, negated=False))
-        else:
-            forces &= chosen
-    if not forces:
-        scope.text.refuse("no force is left to ask", where)
-    return (combined(All, parts) if parts else None), tuple(f for f in scope.forces if f in forces)
+        if _is_about_forces(node):
+            left &= _chosen_forces(node, forces, text)
+    if not left:
+        text.refuse("no force is left to ask", where)
+    return tuple(force for force in forces if force in left)
+
+
+def read_where(where: exp.Expr | None, scope: Scope) -> Predicate | None:
+    """What WHERE asks of records."""
+    nodes = [node for node in _conjuncts(where.this) if not _is_about_forces(node)] if where is not None else []
+    return combined(All, [_predicate(node, scope, negated=False) for node in nodes]) if nodes else None
 
 
 def read_filter(node: exp.Expr, scope: Scope) -> Predicate:
@@ -93,30 +95,32 @@ def _conjuncts(node: exp.Expr) -> list[exp.Expr]:
     return [*_conjuncts(bare.left), *_conjuncts(bare.right)] if isinstance(bare, exp.And) else [bare]
 
 
-def _chosen_forces(node: exp.Expr, scope: Scope) -> set[str] | None:
-    """The forces that a condition on `force` leaves; None for a condition on records."""
-    if not any(column.name == FORCE for column in node.find_all(exp.Column)):
-        return None
+def _is_about_forces(node: exp.Expr) -> bool:
+    return any(column.name == FORCE for column in node.find_all(exp.Column))
+
+
+def _chosen_forces(node: exp.Expr, forces: Sequence[str], text: Text) -> set[str]:
+    """The forces that a condition on `force` leaves."""
     inner, negated = (node.this.unnest(), True) if isinstance(node, exp.Not) else (node, False)
     if isinstance(inner, exp.In) and inner.expressions and _is_force(inner.this):
-        named = {_force(item, scope) for item in inner.expressions}
+        named = {_force(item, forces, text) for item in inner.expressions}
     elif isinstance(inner, exp.EQ | exp.NEQ) and _is_force(inner.this):
-        named = {_force(inner.expression, scope)}
+        named = {_force(inner.expression, forces, text)}
         negated ^= isinstance(inner, exp.NEQ)
     else:
-        scope.text.refuse("force is picked by =, <>, IN or NOT IN, joined by AND to the rest", node)
-    return set(scope.forces) - named if negated else named
+        text.refuse("force is picked by =, <>, IN or NOT IN, joined by AND to the rest", node)
+    return set(forces) - named if negated else named
 
 
 def _is_force(node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and node.name == FORCE
 
 
-def _force(node: exp.Expr, scope: Scope) -> str:
+def _force(node: exp.Expr, forces: Sequence[str], text: Text) -> str:
     if not isinstance(node, exp.Literal) or not node.is_string:
-        scope.text.refuse("a force is named in quotes", node)
-    if node.name not in scope.forces:
-        scope.text.refuse(f"there is no force {node.name!r}", node, hint=closest(node.name, scope.forces))
+        text.refuse("a force is named in quotes", node)
+    if node.name not in forces:
+        text.refuse(f"there is no force {node.name!r}", node, hint=closest(node.name, forces))
     return node.name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -15,17 +16,18 @@ from cordon.query.sql.expressions import Arithmetics
 from cordon.query.sql.keys import read_key, read_keys
 from cordon.query.sql.measures import Measures
 from cordon.query.sql.parsing import read_select
-from cordon.query.sql.predicates import read_where
+from cordon.query.sql.predicates import read_forces, read_where
 from cordon.query.sql.refusing import Text, rendered
-from cordon.query.sql.scope import Scope, dataset_of, whole
+from cordon.query.sql.scope import Scope, whole
+from cordon.query.sql.versions import Versions, read_source
 from cordon.query.statement import Order, Output, Statement
 
 
-def parse_sql(sql: str, contracts: Mapping[str, Contract], forces: Sequence[str]) -> Statement:
+def parse_sql(sql: str, contracts: Mapping[str, Contract] | Versions, forces: Sequence[str]) -> Statement:
     """Read one SELECT.
 
     Args:
-        contracts: newest contract of each data set, by name.
+        contracts: one contract of each data set, by name; or every version, and which of them a bare name stands for.
         forces: the federation's forces; all are asked unless `WHERE force …` narrows them.
 
     Raises:
@@ -34,9 +36,14 @@ def parse_sql(sql: str, contracts: Mapping[str, Contract], forces: Sequence[str]
     text = Text(sql)
     try:
         select = read_select(text)
-        contract = dataset_of(select, contracts, text)
+        offered = contracts if isinstance(contracts, Versions) else Versions.of(contracts.values())
+        source = read_source(select, offered, text)
         known = tuple(sorted(forces, key=str.encode))
-        statement = _statement(select, Scope(text, contract, known, tuple(select.expressions)))
+        # Before the contract is known: which forces are asked may decide which version is.
+        asked = read_forces(select.args.get("where"), known, text)
+        contract = source.named or offered.choose(source.versions, asked)
+        scope = Scope(text, contract, known, tuple(select.expressions), source.versions)
+        statement = replace(_statement(select, scope, asked), names_version=source.named is not None)
         check_nothing_is_left(select, text)
     except Malformed as error:
         raise QuestionRefused(str(error), sql=sql, end=len(sql)) from error
@@ -45,9 +52,9 @@ def parse_sql(sql: str, contracts: Mapping[str, Contract], forces: Sequence[str]
     return statement
 
 
-def _statement(select: exp.Select, scope: Scope) -> Statement:
+def _statement(select: exp.Select, scope: Scope, forces: tuple[str, ...]) -> Statement:
     keys, groupings = read_keys(select.args.get("group"), scope)
-    where, forces = read_where(select.args.get("where"), scope)
+    where = read_where(select.args.get("where"), scope)
     contract = scope.contract
     # First with a bare count: how finely a histogram can be asked for depends on all else.
     frame = Question(contract.dataset, contract.version, (Measure(MeasureKind.COUNT),), where, keys, forces, groupings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -26,6 +26,8 @@ class Scope:
     forces: tuple[str, ...]
     """All of the federation's, sorted as bytes."""
     selected: tuple[exp.Expr, ...]
+    versions: tuple[Contract, ...] = ()
+    """Of the data set, all that can be asked."""
 
     def has_column(self, name: str) -> bool:
         """Whether a name is a column of the data set, `force` included."""
@@ -38,8 +40,10 @@ class Scope:
             self.text.refuse("a column's name is needed here", node, hint=hint)
         if not self.has_column(node.name) or node.name == FORCE:
             names = [column.name for column in self.contract.columns]
-            hint = closest(node.name, names)
-            self.text.refuse(f"{self.contract.dataset} has no column {node.name!r}", node, hint=hint)
+            hint = self._elsewhere(lambda other: node.name in {c.name for c in other.columns}) or closest(
+                node.name, names
+            )
+            self.text.refuse(f"{self._called} has no column {node.name!r}", node, hint=hint)
         return self.contract.column(node.name)
 
     def aliased(self, name: str) -> exp.Expr | None:
@@ -70,7 +74,19 @@ class Scope:
         if node.name.casefold() in labels:
             return labels[node.name.casefold()]
         codes = [code.code for code in column.codes]
-        self.text.refuse(f"{column.name} has no code {node.name!r}", node, hint=closest(node.name, codes))
+        hint = self._elsewhere(lambda other: _has_code(other, column.name, node.name)) or closest(node.name, codes)
+        self.text.refuse(f"{column.name} has no code {node.name!r}", node, hint=hint)
+
+    @property
+    def _called(self) -> str:
+        """The data set, with its version where there are several."""
+        version = f" v{self.contract.version}" if len(self.versions) > 1 else ""
+        return f"{self.contract.dataset}{version}"
+
+    def _elsewhere(self, has: Callable[[Contract], bool]) -> str:
+        """A hint that names the other versions which have what this one lacks; empty where none does."""
+        others = [f"FROM {other.dataset}.v{other.version}" for other in self.versions if has(other)]
+        return f"another version has it: {' or '.join(others)}" if others else ""
 
     def amount(self, node: exp.Expr, column: Number) -> Fraction:
         """A number that a column is compared with, in resolutions."""
@@ -95,29 +111,16 @@ class Scope:
         return Fraction(days(first)), Fraction(days(last))
 
 
+def _has_code(contract: Contract, name: str, code: str) -> bool:
+    columns = (column for column in contract.columns if isinstance(column, Category) and column.name == name)
+    return any(code in column.positions for column in columns)
+
+
 def _days_of(words: str) -> tuple[date, date]:
     if len(words) != 7:
         return date.fromisoformat(words), date.fromisoformat(words)
     first = date.fromisoformat(f"{words}-01")
     return first, day(days(next_month(first)) - 1)
-
-
-def dataset_of(select: exp.Select, contracts: Mapping[str, Contract], text: Text) -> Contract:
-    """The contract of the data set in FROM."""
-    source = select.args.get("from_")
-    if source is None:
-        text.refuse("FROM is missing", select, hint=f"data sets: {', '.join(sorted(contracts))}")
-    table = source.this
-    if isinstance(table, exp.Subquery):
-        text.refuse("FROM names a data set, not a SELECT", table, hint="ask the inner SELECT by itself")
-    extra = {name for name, value in table.args.items() if value and name != "this"}
-    if not isinstance(table, exp.Table) or extra:
-        text.refuse(
-            "FROM names one data set, and nothing else beside it", table, hint=f"FROM {table.name or 'data_set'}"
-        )
-    if table.name not in contracts:
-        text.refuse(f"there is no data set {table.name!r}", table, hint=closest(table.name, contracts))
-    return contracts[table.name]
 
 
 def number(node: exp.Expr) -> Fraction | None:

@@ -1,7 +1,4 @@
-"""Synthetic persons, from a seed: who they are, how often each force meets them, and who repeats where.
-
-Open police data name no persons and hold no numbers, so the third data set is made up, and marked so.
-"""
+"""The plain file behind nominals v1: persons of one force, how often it meets them, and whom its neighbour knows."""
 
 from __future__ import annotations
 

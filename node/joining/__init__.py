@@ -1,0 +1,1 @@
+"""How a force joins: what `cordon node init` lays out, and what `cordon node doctor` looks at."""
