@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -46,8 +47,8 @@ class Cluster(ConfigModel):
     password_env: str | None = None
     """Environment variable that holds the password of the account that makes the tables and queries them."""
 
-    password_file: str | None = None
-    """Instead, a file that holds it, readable by its owner only; its whole path."""
+    password_file: Path | None = None
+    """Instead, a file that holds it, readable by its owner only."""
 
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     """After so long without its rows a query is given up, and the node answers that it could not compute its share."""
