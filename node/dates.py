@@ -102,7 +102,7 @@ def _hour(parts: _Parts) -> Any:
     if half is None or whole is not None:
         return _padded(whole, 2, "00")
     hour = half.try_cast("int32")
-    late = ibis.literal(0) if noon is None else ibis.cases((noon.lower() == "pm", 12), else_=0)
+    told = hour if noon is None else hour % 12 + ibis.cases((noon.lower() == "pm", 12), else_=0)
     # Beyond twelve there is no hour, which 99 is none of either.
-    known = ibis.cases((hour.between(1, 12), hour % 12 + late), else_=99)
+    known = ibis.cases((hour.between(1, 12), told), else_=99)
     return _padded(known.cast("string"), 2)

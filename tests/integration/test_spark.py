@@ -423,7 +423,7 @@ def in_both(cluster, make, values, kind="string"):
     given = f"WITH texts(place, value) AS (VALUES {written}) SELECT * FROM ({statement[SPARK]}) AS made"
     far = dict(link.rows(given))
     link.close()
-    differing = {values[at]: (exact[at], far[at]) for at in exact if repr(exact[at]) != repr(far[at])}
+    differing = {values[at]: (exact[at], far[at]) for at in exact if exact[at] != far[at] and str(exact[at]) != str(far[at])}
     return differing, sum(made is not None for made in exact.values())
 
 
@@ -458,6 +458,9 @@ TEXTS = {
         ["AB12 CDE", "A123 BCD", "ABC 123D", "AB1", "1A", "0B12CDE", "ab12cde"]),
     "blanks": (lambda _, text: text.strip().nullif(""), " \t\n\r\v\f\\'\"\u00a0é", [" a\t", "\\b", "'", "\u00a0x"]),
 }  # fmt: skip
+NO_ZONE = r"[+-](1[5-9]|[2-9]|..:?[6-9])"
+"""Offsets that no zone has, with which DuckDB reckons all the same."""
+
 FORMATS = {
     "%d/%m/%Y": ["01/05/2024", "1/5/24"],
     "%d-%b-%y": ["01-May-24", "1-JUN-69", "3-dec-68"],
@@ -484,7 +487,7 @@ def test_both_engines_read_the_same_in_any_text(cluster, name):
 def test_both_engines_read_a_date_by_its_format(cluster, form):
     """What strptime takes in DuckDB is taken in Spark, for the same days and times."""
     texts = [
-        text for text in changed(Random(4), FORMATS[form], FIGURES, 600) if not re.search(r"\+(1[5-9]|[2-9])", text)
+        text for text in changed(Random(4), FORMATS[form], FIGURES, 600) if not re.search(NO_ZONE, text)
     ]
 
     def make(engine, text):
