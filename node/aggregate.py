@@ -23,7 +23,7 @@ from cordon.wire.messages import HeldContract
 from node.cluster import ClusterFault, Link
 from node.compile import HERE, Scan, Statements, Table, compile_plan, scans
 from node.database import Fault, not_whole, open_to_serve
-from node.distributed import read_place
+from node.place import read_place
 from node.snapshot import read_label
 
 MOST_TEXT = 2**23

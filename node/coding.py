@@ -388,10 +388,9 @@ def _iso_day(text: Any) -> Any:
     day = ibis.cases(
         (text.length() == 7, text + ibis.literal("-01")), (ends, part_of(text, 0, 10)), else_=ibis.null("string")
     )
-    # Engines take other separators, signs and blanks too, each in its own way.
-    parted = (part_of(day, 4, 1) == "-") & (part_of(day, 7, 1) == "-")
-    whole = parted & (part_of(day, 0, 1) != "-") & ~part_of(day, 9, 1).isin([" ", "T"])
-    return ibis.cases((whole, day), else_=ibis.null("string")).try_cast("date")
+    read = day.try_cast("date")
+    # Engines take other separators, single digits, signs, blanks and words too, each in its own way.
+    return ibis.cases((read.cast("string") == day, read), else_=ibis.null("date"))
 
 
 def _lookup(column: Category, mapped: ColumnMapping) -> dict[str, int]:

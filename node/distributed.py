@@ -1,7 +1,7 @@
-"""A snapshot whose rows lie in a distributed engine: made there, counted there, and asked there.
+"""A load in a distributed engine: the snapshot is made there, and counted there.
 
 The statements are those that DuckDB runs, compiled for the engine. On the node's own disk lies the label: vintage,
-quality report, and the name of the table. docs/data.md, "Larger than one machine".
+quality report, and the name of the table (node/place.py). docs/data.md, "Larger than one machine".
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import ibis
 
@@ -29,8 +29,6 @@ from node.coding import (
     secrets_of,
     table_tag,
 )
-from node.compile import Table
-from node.database import Database
 from node.mapping import Mapping as SourceMapping
 from node.snapshot import SNAPSHOT
 from node.source.chunks import check_columns
@@ -44,35 +42,6 @@ CODED = "coded"
 
 _TYPES = {"string": "string", "int64": "int64", "float64": "float64", "boolean": "boolean", "date": "date"}
 """Of source columns, those that are made what they are read as; times are left as the engine has them."""
-
-
-class Place(NamedTuple):
-    """Where the rows of a snapshot lie, if not in its own file."""
-
-    cluster: Cluster
-    table: str
-    before: str
-    """The table of the load before, which a query that began earlier may still read; empty where there is none."""
-
-    @property
-    def compiled(self) -> Table:
-        """The same, for statements."""
-        return Table(self.table, self.cluster.schema_name, self.cluster.engine)
-
-
-def write_place(database: Database, place: Place) -> None:
-    """Say in a label where the rows lie; without a password."""
-    database.execute("CREATE TABLE elsewhere (cluster VARCHAR, table_ VARCHAR, before VARCHAR)")
-    database.execute(
-        "INSERT INTO elsewhere VALUES (?, ?, ?)", [place.cluster.model_dump_json(), place.table, place.before]
-    )
-
-
-def read_place(database: Database) -> Place | None:
-    """Where the rows of an open snapshot lie; None where that is its own file."""
-    there = database.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'elsewhere'").fetchone()
-    row = database.execute("SELECT * FROM elsewhere").fetchone() if there else None
-    return None if row is None else Place(Cluster.model_validate_json(row[0]), row[1], row[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from node.bounding import bounded
 from node.cluster import Cluster, ClusterFault
 from node.coding import UNIT, UNIT_REST, Keys
 from node.database import Asked, Database, Fault, counts, literal, open_for_load, open_to_serve, quoted, told
-from node.distributed import Place, Workshop, read_place, write_place
+from node.distributed import Workshop
 from node.engine import DUCKDB
 from node.identifiers import read_keys
 from node.mapping import Mapping
+from node.place import Place, read_place, write_place
 from node.quality import Finding, Quality, compare, measure_columns, measure_units, over_limit
 from node.snapshot import SNAPSHOT, last_quality, put_in_place, snapshot_path, write_label
 from node.staging import TAKEN, Staging

@@ -23,11 +23,11 @@ from node.aggregate import Snapshot
 from node.cluster import Cluster, ClusterFault, Link
 from node.coding import _EPOCH, _ISO_INSTANT, _iso_day
 from node.database import open_to_serve
-from node.distributed import read_place
 from node.engine import DUCKDB, SPARK, floor_of, function
 from node.load import check, load
 from node.mapping import Mapping
 from node.normalise import SCHEMES
+from node.place import read_place
 from node.snapshot import snapshot_path
 
 pytestmark = [
@@ -423,7 +423,9 @@ def in_both(cluster, make, values, kind="string"):
     given = f"WITH texts(place, value) AS (VALUES {written}) SELECT * FROM ({statement[SPARK]}) AS made"
     far = dict(link.rows(given))
     link.close()
-    differing = {values[at]: (exact[at], far[at]) for at in exact if exact[at] != far[at] and str(exact[at]) != str(far[at])}
+    differing = {
+        values[at]: (exact[at], far[at]) for at in exact if exact[at] != far[at] and str(exact[at]) != str(far[at])
+    }
     return differing, sum(made is not None for made in exact.values())
 
 
@@ -486,9 +488,7 @@ def test_both_engines_read_the_same_in_any_text(cluster, name):
 @pytest.mark.parametrize("form", FORMATS)
 def test_both_engines_read_a_date_by_its_format(cluster, form):
     """What strptime takes in DuckDB is taken in Spark, for the same days and times."""
-    texts = [
-        text for text in changed(Random(4), FORMATS[form], FIGURES, 600) if not re.search(NO_ZONE, text)
-    ]
+    texts = [text for text in changed(Random(4), FORMATS[form], FIGURES, 600) if not re.search(NO_ZONE, text)]
 
     def make(engine, text):
         read = engine.time_of(text, [form]).cast("timestamp('UTC')").cast("timestamp")

@@ -10,7 +10,7 @@ import sqlglot
 from examples import PERSON_CONTRACT, person_contract
 
 from cordon.contract import Contract
-from cordon.errors import Declined
+from cordon.errors import Declined, Misconfigured
 from cordon.query.plan import make_plan, outline, split_evenly
 from cordon.query.sql import parse_sql
 from cordon.units import Rho
@@ -21,9 +21,9 @@ from node.coding import Keys, _iso_day, coded, secrets_of, table_tag
 from node.compile import Table, compile_plan
 from node.database import open_for_load
 from node.dates import DIRECTIVES, iso_of, pattern_of
-from node.distributed import Place, read_place, write_place
 from node.engine import DUCKDB, SPARK, TRINO
 from node.mapping import Mapping
+from node.place import Place, read_place, write_place
 from node.quality import Quality
 from node.snapshot import snapshot_path, write_label
 from node.vintage import declared
@@ -254,6 +254,10 @@ def test_a_label_names_the_table_and_a_node_declines_while_the_engine_is_away(tm
         assert read_place(database) is None
         write_place(database, place)
         assert read_place(database) == place
+        database.execute("UPDATE elsewhere SET cluster = ?", [place.cluster.model_dump_json().replace("trino", "old")])
+        with pytest.raises(Misconfigured, match="older version"):
+            read_place(database)
+        database.execute("UPDATE elsewhere SET cluster = ?", [place.cluster.model_dump_json()])
     snapshot = Snapshot(path, person_contract())
     assert snapshot.held.dataset == "persons"
     with pytest.raises(Declined) as caught:
