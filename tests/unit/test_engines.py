@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import cache
 
 import duckdb
 import ibis
@@ -21,6 +22,7 @@ from node.coding import Keys, _iso_day, coded, secrets_of, table_tag
 from node.compile import Table, compile_plan
 from node.database import open_for_load
 from node.dates import DIRECTIVES, iso_of, pattern_of
+from node.distributed import Workshop, _without_excluded
 from node.engine import DUCKDB, SPARK, TRINO
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
@@ -61,6 +63,7 @@ def mapping(**changes):
     )  # fmt: skip
 
 
+@cache
 def load_statements(engine):
     """What codes and bounds the rows in an engine."""
     rows = coded(TYPES, mapping(), contract(), engine, KEYS)
@@ -134,6 +137,42 @@ def test_questions_compile_for_every_engine(engine, sql):
         (parsed,) = sqlglot.parse(compiled.of(scan), read=GRAMMARS[engine])
         read = {(table.db, table.name) for table in parsed.find_all(sqlglot.exp.Table)}
         assert read == {("cordon", "persons_v1_ab"), ("", "kept")}
+
+
+def workshop(kind, **changes):
+    """A load that has not begun, in a cluster that is not there."""
+    return Workshop(cluster(kind=kind, url=f"{kind}://127.0.0.1:1"), mapping(**changes), contract(), KEYS)
+
+
+@pytest.mark.parametrize("kind", ["spark", "trino"])
+def test_a_load_makes_its_table_in_one_statement(kind):
+    """Source, code lists and coding are one statement in the engine's own language, over the source's table alone."""
+    work = workshop(kind, source={"kind": kind, "url": f"{kind}://127.0.0.1:1", "table": "force.persons"})
+    relation, probe = work._relation(work._mapping.source)
+    assert probe.endswith("WHERE 1 = 0")
+    rows = _without_excluded(coded(TYPES, mapping(), contract(), work._cluster.engine, KEYS))
+    statement = f"CREATE TABLE {work._at(work.table)} AS WITH {work._named(TYPES, relation)} {work._over(rows)}"
+    (parsed,) = sqlglot.parse(statement, read=kind)
+    named = {cte.alias for cte in parsed.find_all(sqlglot.exp.CTE)}
+    read = {(table.db, table.name) for table in parsed.find_all(sqlglot.exp.Table) if table.name not in named}
+    assert read == {("force", "persons"), ("cordon", work.table)}
+    assert {"records", "codes_"} <= named
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        ("trino", "records.parquet"),
+        ("spark", "records.csv"),
+        ("spark", {"kind": "spark", "url": "spark://elsewhere:1", "table": "persons"}),
+        ("spark", {"kind": "trino", "url": "trino://127.0.0.1:1", "table": "persons"}),
+    ],
+)
+def test_an_engine_reads_what_lies_in_it(kind, source):
+    """A source elsewhere is refused before anything is made."""
+    work = workshop(kind, source=source)
+    with pytest.raises(Misconfigured, match=r"cannot read"):
+        work._relation(work._mapping.source)
 
 
 @pytest.mark.parametrize("engine", GRAMMARS, ids=GRAMMARS.values())
