@@ -29,7 +29,12 @@ demo: $(VENV)/.ready  ## a federation on this machine, shown act by act (FORCES=
 test: $(VENV)/.ready  ## every test but the slow ones
 	$(BIN)/pytest -n 2 --dist loadgroup --durations=20
 
-slow: $(VENV)/.ready  ## statistics, long simulations, scale and soak
+$(VENV)/.spark: requirements/spark.txt $(VENV)/.ready
+	@command -v java >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -q update && apt-get -q install -y --no-install-recommends default-jre-headless; } || { echo "Spark's tests need Java 17 or newer: install it, then run make slow again"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r requirements/spark.txt
+	@touch $@
+
+slow: $(VENV)/.ready $(VENV)/.spark  ## statistics, long simulations, scale and soak
 	$(BIN)/pytest -n 2 --dist loadgroup -m slow --timeout 3000 --durations=20
 
 bench: $(VENV)/.ready  ## measure, and write the tables of docs/performance.md

@@ -20,8 +20,10 @@ from cordon.query.plan import Block, Plan, make_plan
 from cordon.register.leaf import DeclineCode
 from cordon.units import NANO, Rho
 from cordon.wire.messages import HeldContract
-from node.compile import Scan, Statements, compile_plan, scans
+from node.cluster import ClusterFault, Link
+from node.compile import HERE, Scan, Statements, Table, compile_plan, scans
 from node.database import Fault, not_whole, open_to_serve
+from node.place import read_place
 from node.snapshot import read_label
 
 MOST_TEXT = 2**23
@@ -45,7 +47,10 @@ class Snapshot:
         except Fault as error:
             raise not_whole(path, error) from None
         vintage = read_label(self._database, path, contract)
-        self._known = _Known(contract)
+        place = read_place(self._database)
+        # Reached when it is first asked: a node starts, and declines, also while its engine is away.
+        self._link = None if place is None else Link(place.cluster)
+        self._known = _Known(contract, HERE if place is None else place.compiled)
         self._warm_up()
         self.held = HeldContract(
             vintage.dataset,
@@ -65,13 +70,13 @@ class Snapshot:
             self._contract.dataset, self._contract.version, (Measure(MeasureKind.COUNT),), None, (), ("nobody",)
         )
         plan = make_plan(question, (Rho(NANO),), self._contract, colluders=1, most_cells=1)
-        compile_plan(plan, self._contract)
+        self._known.of(plan)
 
     def aggregate(self, plan: Plan, force: str) -> list[int]:
         """A force's exact cells: shape (plan.cells,), in the measures' integer units.
 
         Raises:
-            Declined: DuckDB could not compute them; its message may quote a value, and stays here.
+            Declined: the engine could not compute them; its message may quote a value, and stays here.
         """
         cells = [0] * plan.cells
         for scan, blocks in scans(plan).items():
@@ -81,21 +86,26 @@ class Snapshot:
 
     def _rows(self, plan: Plan, scan: Scan) -> list[tuple[Any, ...]]:
         try:
+            if self._link is not None:
+                return self._link.rows(self._known.of(plan).of(scan))
             with self._lock:
                 return self._database.execute(self._known.of(plan).of(scan)).fetchall()
-        except (Fault, MemoryError):
+        except (Fault, ClusterFault, MemoryError):
             raise Declined(DeclineCode.FAULT.words, "this force could not compute its share") from None
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and the connection to the engine that holds its rows, if there is one."""
         self._database.close()
+        if self._link is not None:
+            self._link.close()
 
 
 class _Known:
     """Statements that were compiled before: the same question is often asked again, at another cost."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, place: Table) -> None:
         self._contract = contract
+        self._place = place
         self._known: OrderedDict[Question, Statements] = OrderedDict()
         self._length = 0
 
@@ -104,7 +114,7 @@ class _Known:
         found = self._known.get(plan.question)
         if found is not None:
             return found
-        compiled = self._known[plan.question] = compile_plan(plan, self._contract)
+        compiled = self._known[plan.question] = compile_plan(plan, self._contract, self._place)
         self._length += compiled.length
         while self._length > MOST_TEXT:
             self._length -= self._known.popitem(last=False)[1].length

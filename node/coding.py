@@ -6,27 +6,23 @@ its own record alone, and no value can make it fail: what cannot be read is miss
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import ibis
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cordon.contract import UNKNOWN, Category, Contract, Date, Identifier, Number
 from cordon.errors import Misconfigured
 from node.engine import HEX_DIGITS, Engine, function
 from node.expression import build, names_in
+from node.identifiers import UNIT, Keys, secrets_of
 from node.mapping import ColumnMapping
 from node.mapping import Mapping as SourceMapping
 from node.normalise import SCHEMES
 
 RANK = "rank_"
-UNIT = "unit_"
-"""A unit's surrogate: 60 bits of its hash, or a number below zero for a record that is a unit by itself."""
-
 UNIT_REST = "unit_rest_"
 """The second half of a unit's hash, by which units are told apart while a snapshot is built."""
 
@@ -53,36 +49,14 @@ MOST_CASES = 48
 
 _EPOCH = ibis.date(1970, 1, 1)
 
-SECRET_BYTES = 16
-UNIT_TAG = "cordon/unit/v1/"
-LINKAGE_TAG = "cordon/linkage/v1/"
+_LARGEST = sys.float_info.max
+"""What is beyond is infinite, or no number."""
 
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What identifiers are hashed with."""
-
-    unit: bytes
-    """32 bytes of this node's own."""
-    linkage: bytes | None
-    """32 bytes that the forces share, and the coordinator never has; None where identifiers are not linked."""
-
-
-def secrets_of(keys: Keys, mapping: SourceMapping, contract: Contract) -> dict[str, str]:
-    """What each kind of identifier is hashed under: 128 bits in hexadecimal, by the name of its column.
-
-    HKDF (RFC 5869) makes them of the keys, apart for each purpose. They are short so that a secret and an identifier
-    mostly fit into one block of SHA-256.
-    """
-    secrets = {UNIT: _derived(keys.unit, UNIT_TAG + mapping.domain)}
-    for column in contract.columns:
-        if isinstance(column, Identifier) and column.scheme is not None and keys.linkage is not None:
-            secrets[column.name] = _derived(keys.linkage, LINKAGE_TAG + column.scheme)
-    return secrets
-
-
-def _derived(key: bytes, purpose: str) -> str:
-    return HKDF(SHA256(), SECRET_BYTES, salt=None, info=purpose.encode()).derive(key).hex()
+_ISO_INSTANT = (
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
+    "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$"
+)
+"""ISO 8601, of which engines take more and less, each in its own way."""
 
 
 def columns_named(mapping: SourceMapping) -> tuple[str, ...]:
@@ -206,7 +180,7 @@ class _Coding:
             parts["key"] = self._key()
         for name, mapped, column in self._mapped:
             value = self._value(mapped)
-            text = (value if value.type().is_string() else value.cast("string")).strip().nullif("")
+            text = self._engine.text_of(value).strip().nullif("")
             if mapped.unknown:
                 text = ibis.cases((text.isin(mapped.unknown), ibis.null("string")), else_=text)
             parts[f"text_{self._places[name]}"] = text
@@ -217,7 +191,7 @@ class _Coding:
     def _value(self, mapped: ColumnMapping) -> Any:
         if mapped.source is not None:
             return self._rows[mapped.source]
-        return build(mapped.expression or "", self._named(), self._day_of)
+        return build(mapped.expression or "", self._named(), self._day_of, self._engine)
 
     def _named(self) -> dict[str, Any]:
         return {name: self._rows[name] for name in self._rows.columns}
@@ -229,13 +203,13 @@ class _Coding:
 
     def _key(self) -> Any:
         """What makes a row of a row unit what it is, as one text; null where a part is missing."""
-        parts = [self._rows[name].cast("string") for name in self._mapping.deduplicate]
+        parts = [self._engine.text_of(self._rows[name]) for name in self._mapping.deduplicate]
         # Lengths keep the parts apart, whatever stands in them.
         sized = [part.length().cast("string") + ibis.literal(":") + part for part in parts]
         return reduce(lambda one, other: one + other, sized)
 
     def _excluded(self) -> Any:
-        rules = [build(rule.where, self._named(), self._day_of) for rule in self._mapping.exclude]
+        rules = [build(rule.where, self._named(), self._day_of, self._engine) for rule in self._mapping.exclude]
         for rule, value in zip(self._mapping.exclude, rules, strict=True):
             if not value.type().is_boolean():
                 raise Misconfigured(f"exclude: {rule.where!r} is no condition", hint="compare something, as in a = 'Y'")
@@ -281,7 +255,7 @@ class _Coding:
 
     def _hashed(self, purpose: str, text: Any) -> Any:
         # SHA-256 under a secret prefix; what is kept of it is cut to half its length, so that it cannot be extended.
-        return (self._engine.secret(purpose, self._secrets[purpose]) + text).hexdigest("sha256")
+        return self._engine.digest(self._engine.secret(purpose, self._secrets[purpose]) + text)
 
     def _day(self, name: str, mapped: ColumnMapping) -> Any:
         local, zone, time = self._text(name), mapped.time_zone, f"time_{self._places[name]}"
@@ -294,12 +268,15 @@ class _Coding:
         if mapped.formats:
             read = self._engine.time_of(local, mapped.formats)
             return (read if zone is None else self._engine.civil_time(read.cast("timestamp('UTC')"), zone)).date()
-        return _iso_day(local) if zone is None else self._engine.civil_time(self._engine.instant_of(local), zone).date()
+        if zone is None:
+            return _iso_day(local)
+        instant = ibis.cases((local.re_search(_ISO_INSTANT), local), else_=ibis.null("string"))
+        return self._engine.civil_time(self._engine.instant_of(instant), zone).date()
 
     def _whole(self, name: str, column: Number) -> Any:
-        number = self._text(name).try_cast("float64")
+        number = self._engine.number_of(self._text(name))
         ratio = column.resolution.denominator / column.resolution.numerator
-        finite = number.notnull() & ~number.isnan() & ~number.isinf()
+        finite = number.between(-_LARGEST, _LARGEST)
         # The engine's own function: ibis makes an integer of it, which fails beyond 64 bits.
         rounded = function("round", ("float64",), "float64")(number * ratio)
         return ibis.cases((finite, rounded), else_=ibis.null("float64"))
@@ -382,7 +359,9 @@ def _iso_day(text: Any) -> Any:
     day = ibis.cases(
         (text.length() == 7, text + ibis.literal("-01")), (ends, part_of(text, 0, 10)), else_=ibis.null("string")
     )
-    return day.try_cast("date")
+    read = day.try_cast("date")
+    # Engines take other separators, single digits, signs, blanks and words too, each in its own way.
+    return ibis.cases((read.cast("string") == day, read), else_=ibis.null("date"))
 
 
 def _lookup(column: Category, mapped: ColumnMapping) -> dict[str, int]:

@@ -17,7 +17,10 @@ from cordon.contract import FORCE, Category, Contract, Date, Identifier, Number
 from cordon.query.axes import MONTHS_IN
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
 from cordon.query.plan import Block, Plan
-from node.coding import MONTH_SUFFIX, RANK, UNIT
+from node.coding import MONTH_SUFFIX, RANK
+from node.engine import DUCKDB, Engine
+from node.identifiers import UNIT
+from node.snapshot import SNAPSHOT
 
 KEPT = "kept"
 """Name of the rows that a question keeps, in the statements over them."""
@@ -45,7 +48,7 @@ class Statements:
 
     def of(self, scan: Scan) -> str:
         """The statement of one scan."""
-        return f'WITH "{KEPT}" AS (\n{self.kept}\n)\n{self.scans[scan]}'
+        return f"WITH {KEPT} AS (\n{self.kept}\n)\n{self.scans[scan]}"
 
     @property
     def length(self) -> int:
@@ -67,22 +70,31 @@ def scans(plan: Plan) -> dict[Scan, list[Block]]:
     return scanned
 
 
-def compile_plan(plan: Plan, contract: Contract) -> Statements:
-    """The DuckDB statements of a plan; pure.
+class Table(NamedTuple):
+    """Where the rows of a snapshot lie."""
+
+    name: str
+    schema: str | None = None
+    engine: Engine = DUCKDB
+
+
+HERE = Table(SNAPSHOT)
+"""In the snapshot's own file."""
+
+
+def compile_plan(plan: Plan, contract: Contract, place: Table = HERE) -> Statements:
+    """The statements of a plan, for the engine that holds the snapshot; pure.
 
     Conditions are compiled once, however many tables are asked for: they may be long, and compiling is slow.
     """
     question = plan.question
-    table: Any = ibis.table(_schema(contract), name="snapshot")
+    table: Any = ibis.table(_schema(contract), name=place.name, database=place.schema)
     kept = table.filter(reduce(and_, _conditions(question, table, contract))).select(
         _columns(question, table, contract)
     )
     named: Any = ibis.table(kept.schema(), name=KEPT)
-    return Statements(_sql(kept), {scan: _sql(_scan(scan, question, named)) for scan in scans(plan)})
-
-
-def _sql(expression: Any) -> str:
-    return str(ibis.to_sql(expression, dialect="duckdb"))
+    sql = place.engine.sql
+    return Statements(sql(kept), {scan: sql(_scan(scan, question, named)) for scan in scans(plan)})
 
 
 def _scan(scan: Scan, question: Question, kept: Any) -> Any:

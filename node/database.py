@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Protocol
 
 import duckdb
 
@@ -10,6 +11,24 @@ from cordon.errors import Misconfigured
 
 Database = duckdb.DuckDBPyConnection
 """An open connection."""
+
+
+class Rows(Protocol):
+    """What a statement gives."""
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row; None behind the last."""
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+
+
+class Asked(Protocol):
+    """What statements about coded rows are asked of: a DuckDB connection, or what translates for another engine."""
+
+    def execute(self, query: str, /) -> Rows:
+        """Run a statement in DuckDB's words."""
+
 
 Fault = duckdb.Error
 """Whatever DuckDB raises."""
@@ -82,7 +101,7 @@ def told(error: Exception) -> str:
     return exhausted(error) or f"DuckDB failed ({type(error).__name__})"
 
 
-def counts(database: Database, statement: str) -> tuple[int, ...]:
+def counts(database: Asked, statement: str) -> tuple[int, ...]:
     """The one row of a statement that counts."""
     row = database.execute(statement).fetchone()
     if row is None:

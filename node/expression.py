@@ -16,7 +16,7 @@ import sqlglot
 from sqlglot import expressions as sql
 
 from cordon.errors import Misconfigured
-from node.engine import function
+from node.engine import DUCKDB, Engine, floor_of, function
 
 MOST_LENGTH = 4000
 """Characters of an expression."""
@@ -28,14 +28,14 @@ ReadDate = Callable[[Any, str | None], Any]
 """Makes a date of a text, in a format or in ISO 8601."""
 
 
-def build(text: str, columns: Columns, read_date: ReadDate) -> Any:
+def build(text: str, columns: Columns, read_date: ReadDate, engine: Engine = DUCKDB) -> Any:
     """The ibis value that an expression stands for.
 
     Raises:
         Misconfigured: the text is no expression, names a column that there is not, or holds anything else than the
             parts that docs/data.md lists.
     """
-    return _Builder(text, columns, read_date).value(_parse(text))
+    return _Builder(text, columns, read_date, engine).value(_parse(text))
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -70,10 +70,11 @@ def _parse(text: str) -> sql.Expr:
 class _Builder:
     """Builds one expression anew, part by part."""
 
-    def __init__(self, text: str, columns: Columns, read_date: ReadDate) -> None:
-        self._text = text
+    def __init__(self, text: str, columns: Columns, read_date: ReadDate, engine: Engine) -> None:
+        self._written = text
         self._columns = columns
         self._read_date = read_date
+        self._engine = engine
 
     def value(self, node: sql.Expr) -> Any:
         """What a part of the expression stands for."""
@@ -86,7 +87,7 @@ class _Builder:
 
     def _refused(self, node: sql.Expr) -> Misconfigured:
         return Misconfigured(
-            f"the expression {self._text!r} holds {node.sql(dialect='postgres')[:80]!r}, which a mapping may not",
+            f"the expression {self._written!r} holds {node.sql(dialect='postgres')[:80]!r}, which a mapping may not",
             hint="docs/data.md lists what it may hold; a view in the source can do more",
         )
 
@@ -97,7 +98,7 @@ class _Builder:
         if node.table or node.name not in self._columns:
             near = ", ".join(sorted(self._columns)[:8])
             raise Misconfigured(
-                f"the expression {self._text!r} names {node.name!r}, which the source does not have",
+                f"the expression {self._written!r} names {node.name!r}, which the source does not have",
                 hint=f"it has {near}, …",
             )
         return self._columns[node.name]
@@ -127,22 +128,22 @@ class _Builder:
         """CASE WHEN … THEN … ELSE … END, with or without an operand."""
         otherwise = node.args.get("default")
         values = [branch.args["true"] for branch in node.args["ifs"]] + ([otherwise] if otherwise is not None else [])
-        *kept, last = _alike([self.value(value) for value in values])
+        *kept, last = self._alike([self.value(value) for value in values])
         kept, last = (kept, last) if otherwise is not None else ([*kept, last], ibis.null(last.type()))
         operand = None if node.this is None else self.value(node.this)
         conditions = [
-            self.value(branch.this) if operand is None else _compare(operand, self.value(branch.this), "__eq__")
+            self.value(branch.this) if operand is None else self._compare(operand, self.value(branch.this), "__eq__")
             for branch in node.args["ifs"]
         ]
         return ibis.cases(*zip(conditions, kept, strict=True), else_=last)
 
     def coalesce(self, node: sql.Coalesce) -> Any:
         """The first that is not missing."""
-        return ibis.coalesce(*_alike([self.value(node.this), *(self.value(part) for part in node.expressions)]))
+        return ibis.coalesce(*self._alike([self.value(node.this), *(self.value(part) for part in node.expressions)]))
 
     def nullif(self, node: sql.Nullif) -> Any:
         """Missing where both are alike."""
-        left, right = _alike([self.value(node.this), self.value(node.expression)])
+        left, right = self._alike([self.value(node.this), self.value(node.expression)])
         return left.nullif(right)
 
     def cast(self, node: sql.Cast) -> Any:
@@ -151,84 +152,85 @@ class _Builder:
         if node.to.expressions:
             raise self._refused(node)
         if target in (sql.DataType.Type.TEXT, sql.DataType.Type.VARCHAR):
-            return _text(value)
+            return self._text(value)
         if target in (sql.DataType.Type.INT, sql.DataType.Type.BIGINT):
-            return _floor(value).try_cast("int64")
+            return self._floor(value).try_cast("int64")
         if target in (sql.DataType.Type.DECIMAL, sql.DataType.Type.DOUBLE, sql.DataType.Type.FLOAT):
-            return _number(value)
+            return self._number(value)
         raise self._refused(node)
 
     # Texts
 
     def joined(self, node: sql.DPipe) -> Any:
         """Two texts, one after the other."""
-        return _text(self.value(node.this)) + _text(self.value(node.expression))
+        return self._text(self.value(node.this)) + self._text(self.value(node.expression))
 
     def upper(self, node: sql.Upper) -> Any:
         """In capitals."""
-        return _text(self.value(node.this)).upper()
+        return self._text(self.value(node.this)).upper()
 
     def lower(self, node: sql.Lower) -> Any:
         """In small letters."""
-        return _text(self.value(node.this)).lower()
+        return self._text(self.value(node.this)).lower()
 
     def trim(self, node: sql.Trim) -> Any:
         """Without blanks at both ends."""
         if node.args.get("expression") is not None:
             raise self._refused(node)
-        return _text(self.value(node.this)).strip()
+        return self._text(self.value(node.this)).strip()
 
     def length(self, node: sql.Length) -> Any:
         """Characters of a text."""
-        return _text(self.value(node.this)).length().cast("int64")
+        return self._text(self.value(node.this)).length().cast("int64")
 
     def replace(self, node: sql.Replace) -> Any:
         """A text with each place of another replaced."""
         old, new = node.args.get("expression"), node.args.get("replacement")
         if not _is_text(old) or not _is_text(new):
             raise self._refused(node)
-        return _text(self.value(node.this)).replace(old.this, new.this)  # type: ignore[union-attr]
+        return self._text(self.value(node.this)).replace(old.this, new.this)  # type: ignore[union-attr]
 
     def substring(self, node: sql.Substring) -> Any:
         """A part of a text, counted from 1."""
         start, length = node.args.get("start"), node.args.get("length")
         if not _is_whole(start) or int(start.this) < 1 or (length is not None and not _is_whole(length)):  # type: ignore[union-attr]
             raise self._refused(node)
-        text = _text(self.value(node.this))
+        text = self._text(self.value(node.this))
         return text.substr(int(start.this) - 1, None if length is None else int(length.this))  # type: ignore[union-attr]
 
     # Numbers
 
     def arithmetic(self, node: sql.Binary) -> Any:
         """Plus, minus, times."""
-        left, right = _number(self.value(node.this)), _number(self.value(node.expression))
+        left, right = self._number(self.value(node.this)), self._number(self.value(node.expression))
         if type(node) is sql.Add:
             return left + right
         return left - right if type(node) is sql.Sub else left * right
 
     def quotient(self, node: sql.Div) -> Any:
         """One number by another; missing where that is zero."""
-        return _number(self.value(node.this)) / _number(self.value(node.expression)).nullif(0.0)
+        return self._number(self.value(node.this)) / self._number(self.value(node.expression)).nullif(0.0)
 
     def negative(self, node: sql.Neg) -> Any:
         """A number with its sign turned."""
-        return -_number(self.value(node.this))
+        return -self._number(self.value(node.this))
 
     def rounded(self, node: sql.Round) -> Any:
         """To the nearest whole number, or to so many decimals."""
         places = node.args.get("decimals")
         if places is not None and not _is_whole(places):
             raise self._refused(node)
-        number, places = _number(self.value(node.this)), 0 if places is None else int(places.this)
-        return function("round", ("float64", "int32"), "float64")(number, places)
+        # Engines round to places each in its own way, and to whole numbers in one.
+        number, scale = self._number(self.value(node.this)), 10.0 ** (0 if places is None else int(places.this))
+        return function("round", ("float64",), "float64")(number * scale) / scale
 
     def floor(self, node: sql.Floor) -> Any:
         """The whole number below."""
-        return _floor(self.value(node.this))
+        return self._floor(self.value(node.this))
 
     def absolute(self, node: sql.Abs) -> Any:
         """Without its sign."""
-        return _number(self.value(node.this)).abs()
+        return self._number(self.value(node.this)).abs()
 
     # Dates
 
@@ -252,38 +254,38 @@ class _Builder:
 
     def compared(self, node: sql.Binary) -> Any:
         """=, <>, <, <=, >, >=."""
-        return _compare(self.value(node.this), self.value(node.expression), _COMPARISONS[type(node)])
+        return self._compare(self.value(node.this), self.value(node.expression), _COMPARISONS[type(node)])
 
     def both(self, node: sql.And) -> Any:
         """AND."""
-        return reduce(and_, [_condition(self.value(part)) for part in node.flatten()])
+        return reduce(and_, [self._condition(self.value(part)) for part in node.flatten()])
 
     def either(self, node: sql.Or) -> Any:
         """OR."""
-        return reduce(or_, [_condition(self.value(part)) for part in node.flatten()])
+        return reduce(or_, [self._condition(self.value(part)) for part in node.flatten()])
 
     def turned(self, node: sql.Not) -> Any:
         """NOT."""
-        return ~_condition(self.value(node.this))
+        return ~self._condition(self.value(node.this))
 
     def among(self, node: sql.In) -> Any:
         """IN (…)."""
         if not node.expressions:
             raise self._refused(node)
         value = self.value(node.this)
-        return reduce(or_, [_compare(value, self.value(part), "__eq__") for part in node.expressions])
+        return reduce(or_, [self._compare(value, self.value(part), "__eq__") for part in node.expressions])
 
     def between(self, node: sql.Between) -> Any:
         """BETWEEN … AND …."""
         value = self.value(node.this)
         low, high = self.value(node.args["low"]), self.value(node.args["high"])
-        return _compare(value, low, "__ge__") & _compare(value, high, "__le__")
+        return self._compare(value, low, "__ge__") & self._compare(value, high, "__le__")
 
     def like(self, node: sql.Like) -> Any:
         """LIKE, with % and _."""
         if not _is_text(node.expression):
             raise self._refused(node)
-        found = _text(self.value(node.this)).like(node.expression.this)
+        found = self._text(self.value(node.this)).like(node.expression.this)
         return ~found if node.args.get("negate") else found
 
     def missing(self, node: sql.Is) -> Any:
@@ -292,6 +294,43 @@ class _Builder:
             raise self._refused(node)
         value = self.value(node.this)
         return value.notnull() if node.args.get("negate") else value.isnull()
+
+    # What a value is taken as
+
+    def _text(self, value: Any) -> Any:
+        return self._engine.text_of(value)
+
+    def _number(self, value: Any) -> Any:
+        if value.type().is_numeric():
+            return value.cast("float64")
+        if value.type().is_boolean():
+            return value.cast("int32").cast("float64")
+        return self._engine.number_of(self._text(value).strip())
+
+    def _floor(self, value: Any) -> Any:
+        return floor_of(self._number(value))
+
+    def _condition(self, value: Any) -> Any:
+        return value if value.type().is_boolean() else self._text(value).lower().isin(["true", "t", "1", "y", "yes"])
+
+    def _alike(self, values: list[Any]) -> list[Any]:
+        """Values of one kind: as they are where they are alike, as numbers where all are, else as texts."""
+        kinds = {str(value.type()).removeprefix("!").replace("!", "") for value in values}
+        if len(kinds) == 1:
+            return values
+        if all(value.type().is_numeric() for value in values):
+            return [self._number(value) for value in values]
+        return [self._text(value) for value in values]
+
+    def _compare(self, left: Any, right: Any, how: str) -> Any:
+        if left.type().is_numeric() or right.type().is_numeric():
+            left, right = self._number(left), self._number(right)
+        elif (
+            left.type().is_temporal() != right.type().is_temporal()
+            or left.type().is_boolean() != right.type().is_boolean()
+        ):
+            left, right = self._text(left), self._text(right)
+        return getattr(left, how)(right)
 
 
 _COMPARISONS: dict[type[sql.Expr], str] = {
@@ -337,44 +376,3 @@ def _is_text(node: sql.Expr | None) -> bool:
 
 def _is_whole(node: sql.Expr | None) -> bool:
     return type(node) is sql.Literal and not node.is_string and node.this.isdecimal()
-
-
-def _text(value: Any) -> Any:
-    return value if value.type().is_string() else value.cast("string")
-
-
-def _number(value: Any) -> Any:
-    if value.type().is_numeric():
-        return value.cast("float64")
-    if value.type().is_boolean():
-        return value.cast("int32").cast("float64")
-    return _text(value).strip().try_cast("float64")
-
-
-def _floor(value: Any) -> Any:
-    # The engine's own function: ibis makes an integer of it, which fails beyond 64 bits.
-    return function("floor", ("float64",), "float64")(_number(value))
-
-
-def _condition(value: Any) -> Any:
-    return value if value.type().is_boolean() else _text(value).lower().isin(["true", "t", "1", "y", "yes"])
-
-
-def _alike(values: list[Any]) -> list[Any]:
-    """Values of one kind: as they are where they are alike, as numbers where all are, else as texts."""
-    kinds = {str(value.type()).removeprefix("!").replace("!", "") for value in values}
-    if len(kinds) == 1:
-        return values
-    if all(value.type().is_numeric() for value in values):
-        return [_number(value) for value in values]
-    return [_text(value) for value in values]
-
-
-def _compare(left: Any, right: Any, how: str) -> Any:
-    if left.type().is_numeric() or right.type().is_numeric():
-        left, right = _number(left), _number(right)
-    elif (
-        left.type().is_temporal() != right.type().is_temporal() or left.type().is_boolean() != right.type().is_boolean()
-    ):
-        left, right = _text(left), _text(right)
-    return getattr(left, how)(right)

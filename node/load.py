@@ -12,10 +12,13 @@ from pathlib import Path
 
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
-from node.coding import UNIT, UNIT_REST, Keys
-from node.database import Database, Fault, counts, literal, quoted, told
-from node.identifiers import read_keys
+from node.cluster import Cluster, ClusterFault
+from node.coding import UNIT_REST
+from node.database import Asked, Database, Fault, counts, literal, open_for_load, open_to_serve, quoted, told
+from node.distributed import Workshop
+from node.identifiers import UNIT, Keys, read_keys
 from node.mapping import Mapping
+from node.place import Place, read_place, write_place
 from node.quality import Finding, Quality, compare, measure_columns, measure_units, over_limit
 from node.recipe import Recipe, bounding
 from node.snapshot import SNAPSHOT, last_quality, put_in_place, snapshot_path, write_label
@@ -68,6 +71,8 @@ def _build(
     keys = read_keys(state, linkage_key)
     target = snapshot_path(state, contract.dataset, contract.version)
     building = target.with_suffix(".building")
+    if mapping.engine is not None:
+        return _build_there(mapping.engine, mapping, contract, keys, target, progress, keep=keep)
     try:
         with Staging(target.parent, mapping, contract, keys) as staging:
             building.unlink(missing_ok=True)
@@ -83,7 +88,10 @@ def _build(
             write_label(staging.database, "target", declared(mapping, contract), quality)
             staging.database.execute("DETACH target")
             if keep:
+                old = _place_of(target)
                 put_in_place(building, target)
+                if old is not None:
+                    progress(f"the table {old.table} is left in {old.cluster.words}: drop it there")
             return Outcome(quality, differences)
     except (Fault, MemoryError, OSError) as error:
         raise Misconfigured(
@@ -94,13 +102,78 @@ def _build(
         building.unlink(missing_ok=True)
 
 
+def _build_there(
+    cluster: Cluster,
+    mapping: Mapping,
+    contract: Contract,
+    keys: Keys,
+    target: Path,
+    progress: Progress,
+    *,
+    keep: bool,
+) -> Outcome:
+    """The same in a distributed engine; what is put in place is the label alone."""
+    building = target.with_suffix(".building")
+    try:
+        # The folder is taken for this load alone, as for any other.
+        with Staging(target.parent, mapping, contract, keys), Workshop(cluster, mapping, contract, keys) as work:
+            progress(f"coding the rows in {cluster.words}")
+            excluded = work.read()
+            progress("bounding the rows of each unit")
+            work.bound()
+            progress("counting what was mended")
+            quality = _measure(work, mapping, contract, keys, excluded)
+            _check_bounds(quality, mapping, contract)
+            before = last_quality(target.parent.parent, contract)
+            differences = None if before is None else tuple(compare(before, quality))
+            if keep:
+                old = _place_of(target)
+                same = old is not None and old.cluster.url == cluster.url
+                place = Place(cluster, work.table, old.table if old is not None and same else "")
+                building.unlink(missing_ok=True)
+                with open_for_load(building, target.parent) as label:
+                    write_label(label, "main", declared(mapping, contract), quality)
+                    write_place(label, place)
+                work.keep()
+                put_in_place(building, target)
+                _sweep(work, place, progress)
+            return Outcome(quality, differences)
+    except (Fault, ClusterFault, MemoryError, OSError) as error:
+        words = str(error) if isinstance(error, ClusterFault) else told(error)
+        raise Misconfigured(
+            f"cannot load {mapping.source.words} in {cluster.words}: {words}",
+            hint="the snapshot before, if there is one, still serves",
+        ) from None
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _place_of(target: Path) -> Place | None:
+    """Where the rows of the snapshot that serves lie, if not in its own file."""
+    if not target.is_file():
+        return None
+    try:
+        with open_to_serve(target.resolve()) as database:
+            return read_place(database)
+    except Fault:
+        return None
+
+
+def _sweep(work: Workshop, place: Place, progress: Progress) -> None:
+    try:
+        work.sweep(place.before)
+    except ClusterFault as error:
+        # The new snapshot is in place all the same, and the next load sweeps again.
+        progress(f"old tables could not be dropped: {error}")
+
+
 def _bound(database: Database, recipe: Recipe) -> None:
     described = database.execute(f"DESCRIBE {TAKEN}").fetchall()
     columns = tuple((str(name), str(kind)) for name, kind, *_ in described)
     database.execute(f"CREATE TABLE target.{SNAPSHOT} AS {bounding(recipe, TAKEN, columns)}")
 
 
-def _measure(database: Database, mapping: Mapping, contract: Contract, keys: Keys, excluded: dict[str, int]) -> Quality:
+def _measure(database: Asked, mapping: Mapping, contract: Contract, keys: Keys, excluded: dict[str, int]) -> Quality:
     coded, unnamed = counts(database, f"SELECT count(*), count(*) FILTER ({UNIT} IS NULL) FROM coded")
     (kept,) = counts(database, f"SELECT count(*) FROM target.{SNAPSHOT}")
     units, per_unit = measure_units(database)
@@ -122,7 +195,7 @@ def _measure(database: Database, mapping: Mapping, contract: Contract, keys: Key
     )
 
 
-def _repeated(database: Database, mapping: Mapping, contract: Contract) -> int:
+def _repeated(database: Asked, mapping: Mapping, contract: Contract) -> int:
     """Rows that the mapping's deduplication leaves out."""
     if not mapping.deduplicate:
         return 0

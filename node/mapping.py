@@ -18,6 +18,7 @@ from cordon.configfile import ConfigModel
 from cordon.contract import Category, Column, Contract, Date, Identifier
 from cordon.errors import Misconfigured
 from cordon.units import Name
+from node.cluster import Cluster
 from node.dates import DIRECTIVES
 from node.source.model import Source
 
@@ -107,6 +108,9 @@ class Mapping(ConfigModel):
 
     source: Source
     """Where the records are; `source = "records.csv"` for a file that needs no more said."""
+
+    engine: Cluster | None = None
+    """Where the snapshot is made and kept, if it is too large for one machine; the source must lie there too."""
 
     as_at: date
     """Scheduled date that the records are as at; declared, never read from the records."""

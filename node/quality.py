@@ -7,15 +7,9 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from cordon.contract import Category, Contract
-from node.coding import (
-    LOCAL_SUFFIX,
-    MENDED_SUFFIX,
-    MISSING_SUFFIX,
-    UNIT,
-    UNIT_REST,
-    judged,
-)
-from node.database import Database, counts, quoted
+from node.coding import LOCAL_SUFFIX, MENDED_SUFFIX, MISSING_SUFFIX, UNIT_REST, judged
+from node.database import Asked, counts, quoted
+from node.identifiers import UNIT
 from node.mapping import Mapping
 
 MOST_EXAMPLES = 10
@@ -93,7 +87,7 @@ class Finding(_Model):
 
 
 def measure_columns(
-    database: Database, mapping: Mapping, contract: Contract, *, linked: bool
+    database: Asked, mapping: Mapping, contract: Contract, *, linked: bool
 ) -> tuple[ColumnQuality, ...]:
     """How each mapped column came through, counted over the coded rows."""
     names = [name for name in judged(mapping, contract, linked=linked) if name != contract.unit_column]
@@ -109,7 +103,7 @@ def measure_columns(
     )
 
 
-def _measured(database: Database, contract: Contract, name: str, *, missing: int, mended: int) -> ColumnQuality:
+def _measured(database: Asked, contract: Contract, name: str, *, missing: int, mended: int) -> ColumnQuality:
     column = contract.column(name)
     examples: tuple[tuple[str, int], ...] = ()
     if mended and column.kind != "identifier":
@@ -129,13 +123,13 @@ def _measured(database: Database, contract: Contract, name: str, *, missing: int
     )
 
 
-def _codes(database: Database, column: Category) -> dict[str, int]:
+def _codes(database: Asked, column: Category) -> dict[str, int]:
     rows = database.execute(f"SELECT {quoted(column.name)}, count(*) FROM coded GROUP BY 1").fetchall()
     found = {int(position): int(n) for position, n in rows}
     return {code.code: found.get(at, 0) for at, code in enumerate(column.codes)}
 
 
-def measure_units(database: Database) -> tuple[int, dict[str, int]]:
+def measure_units(database: Asked) -> tuple[int, dict[str, int]]:
     """Units that are named in the coded rows, and how many of them have how many rows."""
     each = f"SELECT count(*) AS n FROM coded WHERE {UNIT} IS NOT NULL GROUP BY {UNIT}, {UNIT_REST}"
     rows = database.execute(f"SELECT n, count(*) FROM ({each}) GROUP BY n").fetchall()

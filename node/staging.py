@@ -19,9 +19,10 @@ from typing import Self
 
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
-from node.coding import CODES, EXCLUDED, RECORDS, Keys, columns_read, many_codes, secrets_of
+from node.coding import CODES, EXCLUDED, RECORDS, columns_read, many_codes
 from node.database import Database, Fault, counts, exhausted, open_for_load, quoted
 from node.engine import SECRET
+from node.identifiers import Keys, secrets_of
 from node.mapping import Mapping as SourceMapping
 from node.recipe import Recipe, coding
 from node.source.chunks import check_columns
@@ -89,7 +90,7 @@ class Staging:
             for warning in opened.warnings:
                 progress(warning)
             check_columns(opened.columns, wanted, self._mapping.source.words)
-            types = {name: _kind(opened.columns[name]) for name in wanted}
+            types = {name: kind_of(opened.columns[name]) for name in wanted}
             self.recipe = Recipe.of(types, self._mapping, self._contract, self._keys)
             self._coding = coding(self.recipe)
             self.database, done = self._open(types, opened, progress)
@@ -208,7 +209,7 @@ _SQL_TYPES = {
 }  # fmt: skip
 
 
-def _kind(type_: str) -> str:
+def kind_of(type_: str) -> str:
     """The ibis type that a source column is read as, by DuckDB's name of its own; everything else is read as text."""
     name = type_.upper()
     if name == "DATE":

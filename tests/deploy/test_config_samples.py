@@ -35,11 +35,12 @@ SAMPLES: dict[str, type[BaseModel]] = {
     "manifest.toml": Manifest,
     "mappings/stop_search.toml": Mapping,
     "mappings/nominals.toml": Mapping,
+    "cluster/street_crime.toml": Mapping,
 }
-TOGETHER = {name: [name] for name in SAMPLES if not name.startswith("mappings/")} | {
-    "mappings": ["mappings/stop_search.toml", "mappings/nominals.toml"]
+TOGETHER = {name: [name] for name, model in SAMPLES.items() if model is not Mapping} | {
+    "mappings": [name for name, model in SAMPLES.items() if model is Mapping]
 }
-"""Samples that together explain every key of their model; the second mapping has what the first cannot have."""
+"""Samples that together explain every key of their model; each mapping has what the ones before cannot have."""
 
 OPTION = re.compile(r"^#(?=[a-z_]+ = )", re.MULTILINE)
 LINE = re.compile(r"^(?:#|#or )?(?P<key>[a-z_0-9]+) = |^\[+(?P<table>[a-z_.]+)\]+$")

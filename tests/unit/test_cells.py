@@ -315,9 +315,9 @@ def test_compiled_statements_are_kept_up_to_a_length(held, monkeypatch):
     snapshot, _ = held
     compiled = []
 
-    def counted(plan, contract):
+    def counted(plan, contract, place):
         compiled.append(plan.question)
-        return compile_plan(plan, contract)
+        return compile_plan(plan, contract, place)
 
     monkeypatch.setattr(aggregate, "compile_plan", counted)
     questions = [asked([COUNT], where=Range("age", at, None)) for at in (11, 12)]
