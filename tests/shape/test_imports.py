@@ -58,7 +58,11 @@ def importers(library: str) -> set[str]:
     [
         ("opendp", {"cordon/noise.py"}),
         ("tenseal", {"cordon/sealing/bfv.py"}),
-        ("sqlglot", {"node/engine.py", "node/expression.py"} | {f"cordon/query/sql/{part}.py" for part in SQL}),
+        (
+            "sqlglot",
+            {"node/engine.py", "node/expression.py", "node/source/selects.py"}
+            | {f"cordon/query/sql/{part}.py" for part in SQL},
+        ),
         ("grpc", {"cordon/wire/channel.py"}),
         (
             "duckdb",
