@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,6 +55,8 @@ def suggest_mapping(
 
     Nothing uses the proposal by itself. It can hold local codes, and never a value of an identifier or of free text.
     """
+    # A crash must not write records to a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Reading a source loads the drivers of databases; the other commands do without them.
     from node.suggest.propose import suggest  # noqa: PLC0415
     from node.suggest.reading import completed, read_samples  # noqa: PLC0415
@@ -66,7 +69,8 @@ def suggest_mapping(
         "password_env": password_env, "password_file": password_file,
     }  # fmt: skip
     described, notes = completed(source_of(source, {key: value for key, value in given.items() if value is not None}))
-    with TemporaryDirectory(dir=None if settings is None else settings.state) as scratch:
+    # Its owner's alone (0700), and gone afterwards.
+    with TemporaryDirectory(prefix="cordon-", dir=None if settings is None else settings.state) as scratch:
         samples, rows = read_samples(described, Path(scratch), warn=_warn)
     suggestion = suggest(contract, samples)
     text = as_toml(suggestion, described, rows=rows, notes=notes)
