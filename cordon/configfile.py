@@ -102,7 +102,7 @@ def faults(error: ValidationError, kind: type[BaseModel]) -> str:
     missing = [_place(item["loc"]) for item in found if item["type"] == "missing"]
     if strange or missing:
         return "; ".join([*strange, *([_missing(missing)] if missing else [])])
-    place, words = _place(found[0]["loc"]), _fault(found[0], kind)
+    place, words = _place(found[0]["loc"]), wrong_value(found[0], kind)
     return f"{place}: {words}" if place else words
 
 
@@ -188,7 +188,8 @@ _BOUNDS: Mapping[str, str] = {
 }
 
 
-def _fault(item: ErrorDetails, kind: type[BaseModel]) -> str:
+def wrong_value(item: ErrorDetails, kind: type[BaseModel]) -> str:
+    """What is wrong with one value of a `kind`, without its place and without the value."""
     sort, details = item["type"], item.get("ctx", {})
     if sort == "value_error":
         return item["msg"].removeprefix("Value error, ")
