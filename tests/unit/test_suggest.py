@@ -144,7 +144,7 @@ def test_a_proposal_is_a_mapping_once_a_person_has_completed_it(make, tmp_path):
     path = tmp_path / "mapping.toml"
     content = as_toml(proposed(make), SOURCE, rows=messysources.ROWS)
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(Misconfigured, match="domain: Field required"):
+    with pytest.raises(Misconfigured, match="the keys domain, as_at, first_month and last_month are missing"):
         read_config(path, Mapping)
     path.write_text(completed(content), encoding="utf-8")
     mapping = read_config(path, Mapping)
