@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,11 +152,22 @@ def asked(question: Question) -> str:
         return text
 
     typer.echo(question.words)
-    try:
+    with stopped_in_one_line():
         answer: str = typer.prompt(
             f"  {question.flag}", default=question.default, value_proc=checked, show_default=bool(question.default)
         )
+    return answer
+
+
+@contextmanager
+def stopped_in_one_line() -> Iterator[None]:
+    """What is asked inside may be stopped with Ctrl-C or Ctrl-D, before anything was written.
+
+    Raises:
+        Exit: the person would rather stop.
+    """
+    try:
+        yield
     except typer.Abort as stopped:
         typer.echo("\nstopped; nothing was written", err=True)
         raise typer.Exit(_INPUT_ENDED if isinstance(stopped.__context__, EOFError) else _INTERRUPTED) from None
-    return answer

@@ -101,7 +101,7 @@ def set_up(folder: Path, answers: Answers) -> Made:
         Misconfigured: an answer cannot be used, or something stands in the way; nothing is left half made.
     """
     folder = folder.absolute()
-    settings = _settings(folder, answers)
+    settings = settings_for(folder, answers)
     was_there = folder.exists()
     _undo(folder)
     staging = folder / _STAGING
@@ -137,8 +137,13 @@ def next_steps(made: Made) -> list[str]:
     ]
 
 
-def _settings(folder: Path, answers: Answers) -> NodeConfig:
-    """The configuration that will be written, checked before anything is."""
+def settings_for(folder: Path, answers: Answers) -> NodeConfig:
+    """The configuration that will be written in a folder, checked before anything is.
+
+    Raises:
+        Misconfigured: an answer cannot be used.
+    """
+    folder = folder.absolute()
     keys = folder / "keys"
     tls = TlsFiles(authority=keys / "authority.pem", certificate=keys / "tls.pem", key=keys / "tls.key")
     try:
