@@ -125,15 +125,28 @@ def columns_read(mapping: SourceMapping, contract: Contract) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*columns_named(mapping), *keys)))
 
 
-def many_codes(mapping: SourceMapping, contract: Contract) -> list[tuple[str, str, int]]:
-    """Rows of the table `CODES`."""
-    rows: list[tuple[str, str, int]] = []
+def local_codes(mapping: SourceMapping, contract: Contract) -> dict[str, dict[str, int]]:
+    """Local value → position in the contract's list, by category that is mapped.
+
+    Raises:
+        Misconfigured: a code list cannot be read, or has a code that the contract lacks.
+    """
+    found = {}
     for name, mapped in mapping.columns.items():
         column = contract.column(name)
-        lookup = _lookup(column, mapped) if isinstance(column, Category) else {}
-        if len(lookup) > MOST_CASES:
-            rows += [(name, local, position) for local, position in lookup.items()]
-    return rows
+        if isinstance(column, Category):
+            found[name] = _lookup(column, mapped)
+    return found
+
+
+def many_codes(mapping: SourceMapping, contract: Contract) -> list[tuple[str, str, int]]:
+    """Rows of the table `CODES`."""
+    return [
+        (name, local, position)
+        for name, lookup in local_codes(mapping, contract).items()
+        if len(lookup) > MOST_CASES
+        for local, position in lookup.items()
+    ]
 
 
 def coded(types: Mapping[str, str], mapping: SourceMapping, contract: Contract, engine: Engine, keys: Keys) -> Any:

@@ -10,20 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import ibis
-
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
-from node.bounding import bounded
 from node.cluster import Cluster, ClusterFault
 from node.coding import UNIT, UNIT_REST, Keys
 from node.database import Asked, Database, Fault, counts, literal, open_for_load, open_to_serve, quoted, told
 from node.distributed import Workshop
-from node.engine import DUCKDB
 from node.identifiers import read_keys
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
 from node.quality import Finding, Quality, compare, measure_columns, measure_units, over_limit
+from node.recipe import Recipe, bounding
 from node.snapshot import SNAPSHOT, last_quality, put_in_place, snapshot_path, write_label
 from node.staging import TAKEN, Staging
 from node.vintage import declared
@@ -82,7 +79,7 @@ def _build(
             excluded = staging.read(progress)
             progress("bounding the rows of each unit")
             staging.database.execute(f"ATTACH {literal(str(building))} AS target")
-            _bound(staging.database, mapping, contract, keys)
+            _bound(staging.database, staging.recipe)
             progress("counting what was mended")
             quality = _measure(staging.database, mapping, contract, keys, excluded)
             _check_bounds(quality, mapping, contract)
@@ -170,16 +167,10 @@ def _sweep(work: Workshop, place: Place, progress: Progress) -> None:
         progress(f"old tables could not be dropped: {error}")
 
 
-def _bound(database: Database, mapping: Mapping, contract: Contract, keys: Keys) -> None:
-    schema = {str(name): _IBIS[str(kind)] for name, kind, *_ in database.execute(f"DESCRIBE {TAKEN}").fetchall()}
-    rows = bounded(ibis.table(schema, name=TAKEN), mapping, contract, DUCKDB, linked=keys.linkage is not None)
-    database.execute(f"CREATE TABLE target.{SNAPSHOT} AS {DUCKDB.sql(rows)}")
-
-
-_IBIS = {
-    "VARCHAR": "string", "BIGINT": "int64", "INTEGER": "int32", "SMALLINT": "int16", "DOUBLE": "float64",
-    "BOOLEAN": "boolean",
-}  # fmt: skip
+def _bound(database: Database, recipe: Recipe) -> None:
+    described = database.execute(f"DESCRIBE {TAKEN}").fetchall()
+    columns = tuple((str(name), str(kind)) for name, kind, *_ in described)
+    database.execute(f"CREATE TABLE target.{SNAPSHOT} AS {bounding(recipe, TAKEN, columns)}")
 
 
 def _measure(database: Asked, mapping: Mapping, contract: Contract, keys: Keys, excluded: dict[str, int]) -> Quality:

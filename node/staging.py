@@ -19,10 +19,11 @@ from typing import Self
 
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
-from node.coding import CODES, EXCLUDED, RECORDS, Keys, coded, columns_read, many_codes, secrets_of
+from node.coding import CODES, EXCLUDED, RECORDS, Keys, columns_read, many_codes, secrets_of
 from node.database import Database, Fault, counts, exhausted, open_for_load, quoted
-from node.engine import DUCKDB, SECRET
+from node.engine import SECRET
 from node.mapping import Mapping as SourceMapping
+from node.recipe import Recipe, coding
 from node.source.chunks import check_columns
 from node.source.reading import Chunk, Opened, open_source, unreadable
 
@@ -89,7 +90,8 @@ class Staging:
                 progress(warning)
             check_columns(opened.columns, wanted, self._mapping.source.words)
             types = {name: kind_of(opened.columns[name]) for name in wanted}
-            self._coding = DUCKDB.sql(coded(types, self._mapping, self._contract, DUCKDB, self._keys))
+            self.recipe = Recipe.of(types, self._mapping, self._contract, self._keys)
+            self._coding = coding(self.recipe)
             self.database, done = self._open(types, opened, progress)
             for chunk in opened.chunks(self.database, wanted, done=done):
                 progress(f"reading {chunk.words}")
@@ -100,10 +102,8 @@ class Staging:
 
     def _open(self, types: Mapping[str, str], opened: Opened, progress: Progress) -> tuple[Database, frozenset[str]]:
         said = {
-            "contract": str(self._contract.digest),
+            "recipe": self.recipe.digest,
             "mapping": self._mapping.model_dump_json(),
-            "types": dict(types),
-            "codes": many_codes(self._mapping, self._contract),
             "secrets": secrets_of(self._keys, self._mapping, self._contract),
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

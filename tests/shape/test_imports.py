@@ -25,7 +25,7 @@ SQL = (
 )
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
 
-EXPRESSIONS = ("bounding", "coding", "compile", "dates", "distributed", "engine", "expression", "load", "normalise")
+EXPRESSIONS = ("bounding", "coding", "compile", "dates", "distributed", "engine", "expression", "normalise", "recipe")
 """The parts of a node that say what is computed, for whichever engine holds the records."""
 
 
