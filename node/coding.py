@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cordon.contract import UNKNOWN, Category, Contract, Date, Identifier, Number
 from cordon.errors import Misconfigured
-from node.engine import HEX_DIGITS, Engine, function
+from node.dates import ISO_INSTANT
+from node.engine import HEX_DIGITS, Engine, function, part_of
 from node.expression import build, names_in
 from node.mapping import ColumnMapping
 from node.mapping import Mapping as SourceMapping
@@ -57,16 +58,9 @@ _EPOCH = ibis.date(1970, 1, 1)
 _LARGEST = sys.float_info.max
 """What is beyond is infinite, or no number."""
 
-_ISO_INSTANT = (
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
-    "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$"
-)
-"""ISO 8601, of which engines take more and less, each in its own way."""
-
 SECRET_BYTES = 16
 UNIT_TAG = "cordon/unit/v1/"
 LINKAGE_TAG = "cordon/linkage/v1/"
-TABLE_TAG = "cordon/tables/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +79,15 @@ def secrets_of(keys: Keys, mapping: SourceMapping, contract: Contract) -> dict[s
     HKDF (RFC 5869) makes them of the keys, apart for each purpose. They are short so that a secret and an identifier
     mostly fit into one block of SHA-256.
     """
-    secrets = {UNIT: _derived(keys.unit, UNIT_TAG + mapping.domain)}
+    secrets = {UNIT: derived(keys.unit, UNIT_TAG + mapping.domain)}
     for column in contract.columns:
         if isinstance(column, Identifier) and column.scheme is not None and keys.linkage is not None:
-            secrets[column.name] = _derived(keys.linkage, LINKAGE_TAG + column.scheme)
+            secrets[column.name] = derived(keys.linkage, LINKAGE_TAG + column.scheme)
     return secrets
 
 
-def table_tag(keys: Keys) -> str:
-    """What tells this node's tables from another's in one schema: 8 hexadecimal digits that follow from its key."""
-    return _derived(keys.unit, TABLE_TAG)[:8]
-
-
-def _derived(key: bytes, purpose: str) -> str:
+def derived(key: bytes, purpose: str) -> str:
+    """A secret of 128 bits for one purpose, in hexadecimal."""
     return HKDF(SHA256(), SECRET_BYTES, salt=None, info=purpose.encode()).derive(key).hex()
 
 
@@ -312,7 +302,7 @@ class _Coding:
             return (read if zone is None else self._engine.civil_time(read.cast("timestamp('UTC')"), zone)).date()
         if zone is None:
             return _iso_day(local)
-        instant = ibis.cases((local.re_search(_ISO_INSTANT), local), else_=ibis.null("string"))
+        instant = ibis.cases((local.re_search(ISO_INSTANT), local), else_=ibis.null("string"))
         return self._engine.civil_time(self._engine.instant_of(instant), zone).date()
 
     def _whole(self, name: str, column: Number) -> Any:
@@ -388,11 +378,6 @@ class _Coding:
         hashed = self._rows["hash"]
         first, rest = (self._engine.whole(part_of(hashed, at * HEX_DIGITS, HEX_DIGITS)) for at in (0, 1))
         return {UNIT: first, UNIT_REST: rest}
-
-
-def part_of(text: Any, start: int, length: int) -> Any:
-    """So many characters of a text, from the one at `start`, counted from 0."""
-    return function("substring", ("string", "int32", "int32"), "string")(text, start + 1, length)
 
 
 def _iso_day(text: Any) -> Any:

@@ -25,9 +25,9 @@ from node.coding import (
     Keys,
     coded,
     columns_read,
+    derived,
     many_codes,
     secrets_of,
-    table_tag,
 )
 from node.mapping import Mapping as SourceMapping
 from node.snapshot import SNAPSHOT
@@ -36,6 +36,8 @@ from node.source.columntypes import duckdb_type
 from node.source.model import Kind, Source
 from node.source.statements import Origin, layout
 from node.staging import kind_of
+
+TABLE_TAG = "cordon/tables/v1"
 
 CODED = "coded"
 """What statements of a load call the table of coded rows."""
@@ -53,6 +55,11 @@ class _Answer:
 
     def fetchall(self) -> Rows:
         return self.rows
+
+
+def table_tag(keys: Keys) -> str:
+    """What tells this node's tables from another's in one schema: 8 hexadecimal digits that follow from its key."""
+    return derived(keys.unit, TABLE_TAG)[:8]
 
 
 class Workshop:
