@@ -11,8 +11,9 @@ from typing import Any
 import ibis
 
 from cordon.contract import Contract
-from node.coding import DRAW, EXCLUDED, RANK, UNIT, UNIT_REST, stored
+from node.coding import DRAW, EXCLUDED, RANK, UNIT_REST, stored
 from node.engine import Engine
+from node.identifiers import UNIT
 from node.mapping import Mapping
 
 

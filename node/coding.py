@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import ibis
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cordon.contract import UNKNOWN, Category, Contract, Date, Identifier, Number
 from cordon.errors import Misconfigured
-from node.dates import ISO_INSTANT
-from node.engine import HEX_DIGITS, Engine, function, part_of
+from node.engine import HEX_DIGITS, Engine, function
 from node.expression import build, names_in
+from node.identifiers import UNIT, Keys, secrets_of
 from node.mapping import ColumnMapping
 from node.mapping import Mapping as SourceMapping
 from node.normalise import SCHEMES
 
 RANK = "rank_"
-UNIT = "unit_"
-"""A unit's surrogate: 60 bits of its hash, or a number below zero for a record that is a unit by itself."""
-
 UNIT_REST = "unit_rest_"
 """The second half of a unit's hash, by which units are told apart while a snapshot is built."""
 
@@ -58,37 +52,11 @@ _EPOCH = ibis.date(1970, 1, 1)
 _LARGEST = sys.float_info.max
 """What is beyond is infinite, or no number."""
 
-SECRET_BYTES = 16
-UNIT_TAG = "cordon/unit/v1/"
-LINKAGE_TAG = "cordon/linkage/v1/"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What identifiers are hashed with."""
-
-    unit: bytes
-    """32 bytes of this node's own."""
-    linkage: bytes | None
-    """32 bytes that the forces share, and the coordinator never has; None where identifiers are not linked."""
-
-
-def secrets_of(keys: Keys, mapping: SourceMapping, contract: Contract) -> dict[str, str]:
-    """What each kind of identifier is hashed under: 128 bits in hexadecimal, by the name of its column.
-
-    HKDF (RFC 5869) makes them of the keys, apart for each purpose. They are short so that a secret and an identifier
-    mostly fit into one block of SHA-256.
-    """
-    secrets = {UNIT: derived(keys.unit, UNIT_TAG + mapping.domain)}
-    for column in contract.columns:
-        if isinstance(column, Identifier) and column.scheme is not None and keys.linkage is not None:
-            secrets[column.name] = derived(keys.linkage, LINKAGE_TAG + column.scheme)
-    return secrets
-
-
-def derived(key: bytes, purpose: str) -> str:
-    """A secret of 128 bits for one purpose, in hexadecimal."""
-    return HKDF(SHA256(), SECRET_BYTES, salt=None, info=purpose.encode()).derive(key).hex()
+_ISO_INSTANT = (
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
+    "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$"
+)
+"""ISO 8601, of which engines take more and less, each in its own way."""
 
 
 def columns_named(mapping: SourceMapping) -> tuple[str, ...]:
@@ -302,7 +270,7 @@ class _Coding:
             return (read if zone is None else self._engine.civil_time(read.cast("timestamp('UTC')"), zone)).date()
         if zone is None:
             return _iso_day(local)
-        instant = ibis.cases((local.re_search(ISO_INSTANT), local), else_=ibis.null("string"))
+        instant = ibis.cases((local.re_search(_ISO_INSTANT), local), else_=ibis.null("string"))
         return self._engine.civil_time(self._engine.instant_of(instant), zone).date()
 
     def _whole(self, name: str, column: Number) -> Any:
@@ -378,6 +346,11 @@ class _Coding:
         hashed = self._rows["hash"]
         first, rest = (self._engine.whole(part_of(hashed, at * HEX_DIGITS, HEX_DIGITS)) for at in (0, 1))
         return {UNIT: first, UNIT_REST: rest}
+
+
+def part_of(text: Any, start: int, length: int) -> Any:
+    """So many characters of a text, from the one at `start`, counted from 0."""
+    return function("substring", ("string", "int32", "int32"), "string")(text, start + 1, length)
 
 
 def _iso_day(text: Any) -> Any:

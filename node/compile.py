@@ -17,8 +17,9 @@ from cordon.contract import FORCE, Category, Contract, Date, Identifier, Number
 from cordon.query.axes import MONTHS_IN
 from cordon.query.model import All, Grain, Key, Measure, MeasureKind, Member, Missing, Predicate, Question, Range, Some
 from cordon.query.plan import Block, Plan
-from node.coding import MONTH_SUFFIX, RANK, UNIT
+from node.coding import MONTH_SUFFIX, RANK
 from node.engine import DUCKDB, Engine
+from node.identifiers import UNIT
 from node.snapshot import SNAPSHOT
 
 KEPT = "kept"

@@ -28,12 +28,6 @@ DIRECTIVES = {
 }  # fmt: skip
 """What may stand in a date format, by strptime's letters, and what each takes of a text, as a regular expression."""
 
-ISO_INSTANT = (
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
-    "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$"
-)
-"""ISO 8601, of which engines take more and less, each in its own way."""
-
 FIRST_OF_1900S = 69
 """Years in two digits from here on are of the 1900s, those before of the 2000s: POSIX, strptime."""
 

@@ -18,17 +18,8 @@ from cordon.contract import Contract
 from cordon.errors import Misconfigured
 from node.bounding import bounded
 from node.cluster import LOAD_SECONDS, Cluster, ClusterFault, Link, Rows
-from node.coding import (
-    CODES,
-    EXCLUDED,
-    RECORDS,
-    Keys,
-    coded,
-    columns_read,
-    derived,
-    many_codes,
-    secrets_of,
-)
+from node.coding import CODES, EXCLUDED, RECORDS, coded, columns_read, many_codes
+from node.identifiers import Keys, secrets_of, table_tag
 from node.mapping import Mapping as SourceMapping
 from node.snapshot import SNAPSHOT
 from node.source.chunks import check_columns
@@ -36,8 +27,6 @@ from node.source.columntypes import duckdb_type
 from node.source.model import Kind, Source
 from node.source.statements import Origin, layout
 from node.staging import kind_of
-
-TABLE_TAG = "cordon/tables/v1"
 
 CODED = "coded"
 """What statements of a load call the table of coded rows."""
@@ -55,11 +44,6 @@ class _Answer:
 
     def fetchall(self) -> Rows:
         return self.rows
-
-
-def table_tag(keys: Keys) -> str:
-    """What tells this node's tables from another's in one schema: 8 hexadecimal digits that follow from its key."""
-    return derived(keys.unit, TABLE_TAG)[:8]
 
 
 class Workshop:

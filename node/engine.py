@@ -235,11 +235,6 @@ def function(name: str, arguments: tuple[str, ...], result: str) -> Any:
     return ibis.udf.scalar.builtin(body, name=name, signature=(arguments, result))
 
 
-def part_of(text: Any, start: int, length: int) -> Any:
-    """So many characters of a text, from the one at `start`, counted from 0."""
-    return function("substring", ("string", "int32", "int32"), "string")(text, start + 1, length)
-
-
 def floor_of(number: Any) -> Any:
     """The whole number below a float, as a float; what is none, and what has no places, stays as it is."""
     # The engine's own function: ibis makes an integer of it. So do engines, which fails beyond 64 bits.

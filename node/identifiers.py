@@ -6,15 +6,59 @@ import os
 import secrets
 import stat
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from cordon.contract import Contract, Identifier
 from cordon.errors import Misconfigured
 from cordon.keyfile import OWNER_ONLY, write_new
-from node.coding import Keys
+from node.mapping import Mapping
 
+UNIT = "unit_"
+"""A unit's surrogate: 60 bits of its hash, or a number below zero for a record that is a unit by itself."""
+
+SECRET_BYTES = 16
+UNIT_TAG = "cordon/unit/v1/"
+LINKAGE_TAG = "cordon/linkage/v1/"
+TABLE_TAG = "cordon/tables/v1"
 KEY_BYTES = 32
 UNIT_KEY = "identifiers.key"
 """File in the state folder with the node's own key; made by the first load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What identifiers are hashed with."""
+
+    unit: bytes
+    """32 bytes of this node's own."""
+    linkage: bytes | None
+    """32 bytes that the forces share, and the coordinator never has; None where identifiers are not linked."""
+
+
+def secrets_of(keys: Keys, mapping: Mapping, contract: Contract) -> dict[str, str]:
+    """What each kind of identifier is hashed under: 128 bits in hexadecimal, by the name of its column.
+
+    HKDF (RFC 5869) makes them of the keys, apart for each purpose. They are short so that a secret and an identifier
+    mostly fit into one block of SHA-256.
+    """
+    derived = {UNIT: _derived(keys.unit, UNIT_TAG + mapping.domain)}
+    for column in contract.columns:
+        if isinstance(column, Identifier) and column.scheme is not None and keys.linkage is not None:
+            derived[column.name] = _derived(keys.linkage, LINKAGE_TAG + column.scheme)
+    return derived
+
+
+def table_tag(keys: Keys) -> str:
+    """What tells this node's tables from another's in one schema: 8 hexadecimal digits that follow from its key."""
+    return _derived(keys.unit, TABLE_TAG)[:8]
+
+
+def _derived(key: bytes, purpose: str) -> str:
+    return HKDF(SHA256(), SECRET_BYTES, salt=None, info=purpose.encode()).derive(key).hex()
 
 
 def read_keys(state: Path, linkage_key: Path | None) -> Keys:

@@ -13,10 +13,10 @@ from pathlib import Path
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
 from node.cluster import Cluster, ClusterFault
-from node.coding import UNIT, UNIT_REST, Keys
+from node.coding import UNIT_REST
 from node.database import Asked, Database, Fault, counts, literal, open_for_load, open_to_serve, quoted, told
 from node.distributed import Workshop
-from node.identifiers import read_keys
+from node.identifiers import UNIT, Keys, read_keys
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
 from node.quality import Finding, Quality, compare, measure_columns, measure_units, over_limit

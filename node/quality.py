@@ -7,15 +7,9 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from cordon.contract import Category, Contract
-from node.coding import (
-    LOCAL_SUFFIX,
-    MENDED_SUFFIX,
-    MISSING_SUFFIX,
-    UNIT,
-    UNIT_REST,
-    judged,
-)
+from node.coding import LOCAL_SUFFIX, MENDED_SUFFIX, MISSING_SUFFIX, UNIT_REST, judged
 from node.database import Asked, counts, quoted
+from node.identifiers import UNIT
 from node.mapping import Mapping
 
 MOST_EXAMPLES = 10

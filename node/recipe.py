@@ -16,8 +16,9 @@ import ibis
 
 from cordon.contract import Contract
 from node.bounding import bounded
-from node.coding import Keys, coded, local_codes
+from node.coding import coded, local_codes
 from node.engine import DUCKDB
+from node.identifiers import Keys
 from node.mapping import Mapping as SourceMapping
 
 MOST_KEPT = 32

@@ -19,9 +19,10 @@ from typing import Self
 
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
-from node.coding import CODES, EXCLUDED, RECORDS, Keys, columns_read, many_codes, secrets_of
+from node.coding import CODES, EXCLUDED, RECORDS, columns_read, many_codes
 from node.database import Database, Fault, counts, exhausted, open_for_load, quoted
 from node.engine import SECRET
+from node.identifiers import Keys, secrets_of
 from node.mapping import Mapping as SourceMapping
 from node.recipe import Recipe, coding
 from node.source.chunks import check_columns

@@ -21,9 +21,8 @@ from cordon.query.sql import parse_sql
 from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.cluster import Cluster, ClusterFault, Link
-from node.coding import _EPOCH, _iso_day
+from node.coding import _EPOCH, _ISO_INSTANT, _iso_day
 from node.database import open_to_serve
-from node.dates import ISO_INSTANT
 from node.engine import DUCKDB, SPARK, floor_of, function
 from node.load import check, load
 from node.mapping import Mapping
@@ -441,7 +440,7 @@ def days(value):
 
 def instant(engine, text):
     """The civil day in London of a text with an offset, as coding reads it."""
-    whole = ibis.cases((text.re_search(ISO_INSTANT), text), else_=ibis.null("string"))
+    whole = ibis.cases((text.re_search(_ISO_INSTANT), text), else_=ibis.null("string"))
     return days(engine.civil_time(engine.instant_of(whole), "Europe/London").date())
 
 

@@ -27,7 +27,8 @@ from cordon.units import Rho
 from demo.layout import Design, force_names, held_by, lay_out
 from demo.records import hand_out_records
 from node.aggregate import Snapshot
-from node.coding import RANK, UNIT
+from node.coding import RANK
+from node.identifiers import UNIT
 from node.load import load
 from node.mapping import Mapping
 from node.snapshot import snapshot_path

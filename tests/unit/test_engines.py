@@ -18,12 +18,13 @@ from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.bounding import bounded
 from node.cluster import Cluster, ClusterFault, Link, _within
-from node.coding import Keys, _iso_day, coded, secrets_of
+from node.coding import _iso_day, coded
 from node.compile import Table, compile_plan
 from node.database import open_for_load
 from node.dates import DIRECTIVES, iso_of, pattern_of
-from node.distributed import Workshop, _without_excluded, table_tag
+from node.distributed import Workshop, _without_excluded
 from node.engine import DUCKDB, SPARK, TRINO
+from node.identifiers import Keys, secrets_of, table_tag
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
 from node.quality import Quality
@@ -214,6 +215,7 @@ def test_a_format_takes_the_texts_that_strptime_takes(form, text, fits):
     """The regular expression that stands in for strptime in other engines takes what DuckDB's own takes."""
     pattern, order = pattern_of(form)
     assert bool(re.search(pattern, text)) is fits
+    # Not the process's own connection: a result that is not fetched to its end keeps other tests from using it.
     with duckdb.connect() as database:
         ((read,),) = database.execute("SELECT try_strptime(?, ?)", [text, form]).fetchall()
     assert (read is not None) is fits
