@@ -1,7 +1,8 @@
 """`python -m bench`: measure, print the tables, and write them into docs/performance.md.
 
 --quick: three forces, few questions and no peers, to see that everything runs; --no-write: print only;
---only workload: the year's workload against peers, and the tables of this one part.
+--only workload: the year's workload against peers, and the tables of this one part; --only loading: loads and
+queries of 10 and 40 million rows, which take half an hour and 30 GB of disk.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bench.audit import audited
 from bench.clear import clear_analyst
 from bench.commits import committed
 from bench.federation import EPSILON, Asked, ask, prepared, running
+from bench.loading import loaded
 from bench.outside import PeerFailed
 from bench.parts import measure
 from bench.processes import cpu_seconds, proportional_megabytes, resident_megabytes
@@ -50,6 +52,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- tables: written by python -m bench -->", "<!-- end of tables -->"
 WORKLOAD_BEGIN = "<!-- workload: written by python -m bench --only workload -->"
 WORKLOAD_END = "<!-- end of workload -->"
+LOADING_BEGIN, LOADING_END = "<!-- loading: written by python -m bench --only loading -->", "<!-- end of loading -->"
 
 Row = tuple[str, str, str]
 
@@ -59,9 +62,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three forces, few questions")
     parser.add_argument("--no-write", action="store_true", help="print only")
-    parser.add_argument("--only", choices=("workload",), help="one part alone")
+    parser.add_argument("--only", choices=("workload", "loading"), help="one part alone")
     options = parser.parse_args()
     write = not (options.no_write or options.quick)
+    if options.only == "loading":
+        _loading(quick=options.quick, write=write)
+        return 0
     if not options.only:
         _everything_else(quick=options.quick, write=write)
     _say("a year's workload")
@@ -74,6 +80,15 @@ def main() -> int:
     if write:
         _write(text, WORKLOAD_BEGIN, WORKLOAD_END)
     return 0
+
+
+def _loading(*, quick: bool, write: bool) -> None:
+    sizes = (20_000, 80_000) if quick else (10_000_000, 40_000_000)
+    with tempfile.TemporaryDirectory(prefix="cordon-bench-") as folder:
+        text = _tables(loaded(Path(folder), sizes, _say), "")
+    sys.stdout.write(text)
+    if write:
+        _write(text, LOADING_BEGIN, LOADING_END)
 
 
 def _everything_else(*, quick: bool, write: bool) -> None:

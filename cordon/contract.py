@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from datetime import date, timedelta
-from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -276,8 +275,3 @@ def day(number: int) -> date:
 def next_month(start: date) -> date:
     """First day of the month after the month of `start`."""
     return date(start.year + start.month // 12, start.month % 12 + 1, 1)
-
-
-def exact_units(value: Fraction, column: Number) -> Fraction:
-    """A value of a number column, in resolutions; may lie between two."""
-    return value / column.resolution

@@ -5,6 +5,7 @@ FORCES=8 takes fewer forces; STAY=1 keeps everything running until Ctrl-C.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -51,6 +52,7 @@ Ctrl-C here stops everything and removes it."""
 
 def main() -> int:
     """Run the demonstration; returns the exit code."""
+    _arguments()
     out, progress = Console(width=None if sys.stdout.isatty() else WIDTH), Console(stderr=True)
     try:
         count = int(os.environ.get("FORCES") or len(force_names()))
@@ -74,6 +76,17 @@ def main() -> int:
         # Everybody's keys lie here: only a demonstration has them in one place, and it does not keep them.
         shutil.rmtree(root, ignore_errors=True)
     return 0
+
+
+def _arguments() -> None:
+    """Show what may be set, if asked; anything else on the command line is wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
+        description="A federation on this machine, and what a sceptical chief officer would want to see of it.",
+        epilog=f"Environment: FORCES=8 takes fewer forces, from {FEWEST} to {len(force_names())}; STAY=1 keeps "
+        "everything running until Ctrl-C. All files lie in a temporary folder, which is removed at the end.",
+    )
+    parser.parse_args()
 
 
 def _run(root: Path, count: int, out: Console, progress: Console) -> None:

@@ -21,10 +21,10 @@ from cordon.register.leaf import DeclineCode
 from cordon.units import NANO, Rho
 from cordon.wire.messages import HeldContract
 from node.cluster import ClusterFault, Link
-from node.compile import HERE, Scan, Statements, Table, compile_plan, scans
+from node.compile import HERE, Scan, Statements, Table, compile_plan, scans, schema_of
 from node.database import Fault, not_whole, open_to_serve
 from node.place import read_place
-from node.snapshot import read_label
+from node.snapshot import check_rows, read_label
 
 MOST_TEXT = 2**23
 """Characters of compiled statements that a snapshot keeps."""
@@ -48,6 +48,8 @@ class Snapshot:
             raise not_whole(path, error) from None
         vintage = read_label(self._database, path, contract)
         place = read_place(self._database)
+        if place is None:
+            check_rows(self._database, path, schema_of(contract))
         # Reached when it is first asked: a node starts, and declines, also while its engine is away.
         self._link = None if place is None else Link(place.cluster)
         self._known = _Known(contract, HERE if place is None else place.compiled)

@@ -88,7 +88,7 @@ def compile_plan(plan: Plan, contract: Contract, place: Table = HERE) -> Stateme
     Conditions are compiled once, however many tables are asked for: they may be long, and compiling is slow.
     """
     question = plan.question
-    table: Any = ibis.table(_schema(contract), name=place.name, database=place.schema)
+    table: Any = ibis.table(schema_of(contract), name=place.name, database=place.schema)
     kept = table.filter(reduce(and_, _conditions(question, table, contract))).select(
         _columns(question, table, contract)
     )
@@ -121,7 +121,8 @@ def _measure(at: int, question: Question, kept: Any) -> Any:
     return kept[f"value_{at}"].sum(where=where)
 
 
-def _schema(contract: Contract) -> dict[str, str]:
+def schema_of(contract: Contract) -> dict[str, str]:
+    """The columns that a question may name, with their ibis types."""
     schema: dict[str, str] = {}
     for column in contract.columns:
         if isinstance(column, Category):

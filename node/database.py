@@ -119,7 +119,7 @@ def exhausted(error: Exception) -> str:
     text = str(error)
     if any(words in text for words in _FULL):
         return "the disk is full, or a file may not grow further"
-    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or "failed to pin block" in text:
         return f"it needs more memory than {LOAD_MEMORY} and more temporary files than the disk has room for"
     return ""
 

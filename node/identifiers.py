@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 import stat
@@ -24,6 +25,7 @@ SECRET_BYTES = 16
 UNIT_TAG = "cordon/unit/v1/"
 LINKAGE_TAG = "cordon/linkage/v1/"
 TABLE_TAG = "cordon/tables/v1"
+LOCAL_TAG = "cordon/local/v1/"
 KEY_BYTES = 32
 UNIT_KEY = "identifiers.key"
 """File in the state folder with the node's own key; made by the first load."""
@@ -37,6 +39,10 @@ class Keys:
     """32 bytes of this node's own."""
     linkage: bytes | None
     """32 bytes that the forces share, and the coordinator never has; None where identifiers are not linked."""
+
+    def hashed(self, text: str) -> str:
+        """What stands for a local value where its text must not lie: 64 bits of HMAC-SHA-256 (RFC 2104)."""
+        return hmac.new(self.unit, f"{LOCAL_TAG}{text}".encode(), "sha256").hexdigest()[:16]
 
 
 def secrets_of(keys: Keys, mapping: Mapping, contract: Contract) -> dict[str, str]:

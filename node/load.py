@@ -6,13 +6,15 @@ serves until the new one is whole. docs/data.md, docs/privacy.md §1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from cordon.contract import Contract
+from cordon.contract import Contract, Identifier
 from cordon.errors import Misconfigured
-from node.cluster import Cluster, ClusterFault
+from node.cluster import ClusterFault
 from node.coding import UNIT_REST
 from node.database import Asked, Database, Fault, counts, literal, open_for_load, open_to_serve, quoted, told
 from node.distributed import Workshop
@@ -36,62 +38,98 @@ class Outcome:
     differences: tuple[Finding, ...] | None
     """What is otherwise than in the snapshot that serves; None where none does."""
 
+    def as_json(self) -> str:
+        """For a program of the force's own."""
+        differences = None if self.differences is None else [found.model_dump() for found in self.differences]
+        return json.dumps(self.quality.model_dump() | {"differences": differences}, indent=2)
+
 
 def load(
-    mapping: Mapping, contract: Contract, state: Path, *, linkage_key: Path | None = None, progress: Progress
+    mapping: Mapping,
+    contract: Contract,
+    state: Path,
+    *,
+    linkage_key: Path | None = None,
+    progress: Progress,
+    note: Progress | None = None,
 ) -> Outcome:
     """Build a data set's snapshot and put it in place of the one before.
 
     Args:
         linkage_key: file with the forces' shared key.
         progress: told of each stage, in words.
+        note: told what a person should know, such as that the source's account can write; `progress` if not given.
 
     Raises:
+        KeyboardInterrupt: somebody has stopped it.
         Misconfigured: the source cannot be read or lacks a column, has more rows than the contract's public bound
             or more mended values than the mapping allows, or another load is running; the snapshot before stays.
     """
-    return _build(mapping, contract, state, linkage_key, progress, keep=True)
+    return _build(mapping, contract, state, linkage_key, _Told(progress, note or progress), keep=True)
 
 
 def check(
-    mapping: Mapping, contract: Contract, state: Path, *, linkage_key: Path | None = None, progress: Progress
+    mapping: Mapping,
+    contract: Contract,
+    state: Path,
+    *,
+    linkage_key: Path | None = None,
+    progress: Progress,
+    note: Progress | None = None,
 ) -> Outcome:
     """Do everything that a load does, but put nothing in place.
 
     Raises:
         Misconfigured: as for a load.
     """
-    return _build(mapping, contract, state, linkage_key, progress, keep=False)
+    return _build(mapping, contract, state, linkage_key, _Told(progress, note or progress), keep=False)
+
+
+class _Told(NamedTuple):
+    """Who is told of what goes on."""
+
+    progress: Progress
+    note: Progress
 
 
 def _build(
-    mapping: Mapping, contract: Contract, state: Path, linkage_key: Path | None, progress: Progress, *, keep: bool
+    mapping: Mapping, contract: Contract, state: Path, linkage_key: Path | None, told_of: _Told, *, keep: bool
 ) -> Outcome:
     mapping.check(contract)
     keys = read_keys(state, linkage_key)
     target = snapshot_path(state, contract.dataset, contract.version)
-    building = target.with_suffix(".building")
-    if mapping.engine is not None:
-        return _build_there(mapping.engine, mapping, contract, keys, target, progress, keep=keep)
+    make = _build_here if mapping.engine is None else _build_there
+    try:
+        return make(mapping, contract, keys, target, told_of, keep=keep)
+    except RuntimeError as error:
+        # What DuckDB makes of Ctrl-C.
+        if "interrupt" in str(error).lower():
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _build_here(
+    mapping: Mapping, contract: Contract, keys: Keys, target: Path, told_of: _Told, *, keep: bool
+) -> Outcome:
+    building, progress = target.with_suffix(".building"), told_of.progress
     try:
         with Staging(target.parent, mapping, contract, keys) as staging:
             building.unlink(missing_ok=True)
-            excluded = staging.read(progress)
+            excluded = staging.read(progress, told_of.note)
             progress("bounding the rows of each unit")
             staging.database.execute(f"ATTACH {literal(str(building))} AS target")
             _bound(staging.database, staging.recipe)
             progress("counting what was mended")
             quality = _measure(staging.database, mapping, contract, keys, excluded)
             _check_bounds(quality, mapping, contract)
-            before = last_quality(state, contract)
-            differences = None if before is None else tuple(compare(before, quality))
-            write_label(staging.database, "target", declared(mapping, contract), quality)
+            differences = _differences(target, contract, quality, keys)
+            write_label(staging.database, "target", declared(mapping, contract), quality.without_texts(keys.hashed))
             staging.database.execute("DETACH target")
             if keep:
                 old = _place_of(target)
                 put_in_place(building, target)
                 if old is not None:
-                    progress(f"the table {old.table} is left in {old.cluster.words}: drop it there")
+                    told_of.note(f"the table {old.table} is left in {old.cluster.words}: drop it there")
             return Outcome(quality, differences)
     except (Fault, MemoryError, OSError) as error:
         raise Misconfigured(
@@ -103,17 +141,12 @@ def _build(
 
 
 def _build_there(
-    cluster: Cluster,
-    mapping: Mapping,
-    contract: Contract,
-    keys: Keys,
-    target: Path,
-    progress: Progress,
-    *,
-    keep: bool,
+    mapping: Mapping, contract: Contract, keys: Keys, target: Path, told_of: _Told, *, keep: bool
 ) -> Outcome:
     """The same in a distributed engine; what is put in place is the label alone."""
-    building = target.with_suffix(".building")
+    cluster, building, progress = mapping.engine, target.with_suffix(".building"), told_of.progress
+    if cluster is None:
+        raise AssertionError("the mapping names an engine")
     try:
         # The folder is taken for this load alone, as for any other.
         with Staging(target.parent, mapping, contract, keys), Workshop(cluster, mapping, contract, keys) as work:
@@ -124,19 +157,18 @@ def _build_there(
             progress("counting what was mended")
             quality = _measure(work, mapping, contract, keys, excluded)
             _check_bounds(quality, mapping, contract)
-            before = last_quality(target.parent.parent, contract)
-            differences = None if before is None else tuple(compare(before, quality))
+            differences = _differences(target, contract, quality, keys)
             if keep:
                 old = _place_of(target)
                 same = old is not None and old.cluster.url == cluster.url
                 place = Place(cluster, work.table, old.table if old is not None and same else "")
                 building.unlink(missing_ok=True)
                 with open_for_load(building, target.parent) as label:
-                    write_label(label, "main", declared(mapping, contract), quality)
+                    write_label(label, "main", declared(mapping, contract), quality.without_texts(keys.hashed))
                     write_place(label, place)
                 work.keep()
                 put_in_place(building, target)
-                _sweep(work, place, progress)
+                _sweep(work, place, told_of.note)
             return Outcome(quality, differences)
     except (Fault, ClusterFault, MemoryError, OSError) as error:
         words = str(error) if isinstance(error, ClusterFault) else told(error)
@@ -146,6 +178,11 @@ def _build_there(
         ) from None
     finally:
         building.unlink(missing_ok=True)
+
+
+def _differences(target: Path, contract: Contract, quality: Quality, keys: Keys) -> tuple[Finding, ...] | None:
+    before = last_quality(target.parent.parent, contract)
+    return None if before is None else tuple(compare(before, quality, keys.hashed))
 
 
 def _place_of(target: Path) -> Place | None:
@@ -192,7 +229,13 @@ def _measure(database: Asked, mapping: Mapping, contract: Contract, keys: Keys, 
         units=units,
         rows_per_unit=per_unit,
         columns=measure_columns(database, mapping, contract, linked=keys.linkage is not None),
+        not_stored=_not_stored(mapping, contract) if keys.linkage is None else (),
     )
+
+
+def _not_stored(mapping: Mapping, contract: Contract) -> tuple[str, ...]:
+    linkage = {column.name for column in contract.columns if isinstance(column, Identifier) and column.use == "linkage"}
+    return tuple(name for name in mapping.columns if name in linkage)
 
 
 def _repeated(database: Asked, mapping: Mapping, contract: Contract) -> int:

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import resource
-from typing import TYPE_CHECKING, Annotated
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from cordon.catalogue import read_catalogue
+from cordon.catalogue import Catalogue, read_catalogue
 from cordon.configfile import read_config
-from cordon.errors import Misconfigured
+from cordon.contract import Contract
+from cordon.errors import CordonError, Misconfigured
 from cordon.manifest import read_manifest
 from node.config import NodeConfig
 from node.mapping import Mapping
-from node.options import DEFAULT_CONFIG, ConfigPath, Format
+from node.options import DEFAULT_CONFIG, ConfigPath
 
 if TYPE_CHECKING:
     from node.load import Outcome
-    from node.quality import ColumnQuality, Finding, Quality
 
 Dataset = Annotated[str | None, typer.Option(help="Only this data set.")]
-MOST_SHOWN = 3
-"""Examples shown of a column."""
+
+
+class ReportFormat(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Job(NamedTuple):
+    """One mapping to be loaded or checked."""
+
+    path: Path
+    mapping: Mapping
+    contract: Contract
 
 
 def add_load_commands(app: typer.Typer) -> None:
@@ -38,105 +55,145 @@ def _load(config: ConfigPath = DEFAULT_CONFIG, dataset: Dataset = None) -> None:
     The snapshot before serves until the new one is whole, and stays if anything goes wrong. A load that broke off
     goes on from where it was. The report is for the force's own people: no figure of it leaves the node.
     """
-    for outcome in _each(config, dataset, keep=True):
-        _print_outcome(Console(), outcome)
+    # What reads records and prints reports takes a while to import; the other commands do without it.
+    from node.load import load  # noqa: PLC0415
+    from node.report import print_outcome  # noqa: PLC0415
+
+    def work(job: Job, settings: NodeConfig, progress: Callable[[str], None], note: Callable[[str], None]) -> None:
+        found = load(
+            job.mapping,
+            job.contract,
+            settings.state,
+            linkage_key=settings.linkage_key,
+            progress=progress,
+            note=note,
+        )
+        print_outcome(found)
+
+    _each(config, dataset, work)
 
 
 def _check(
     config: ConfigPath = DEFAULT_CONFIG,
     dataset: Dataset = None,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,  # noqa: A002 - the option's name
+    form: Annotated[ReportFormat, typer.Option("--format", "-f", help="How to print it.")] = ReportFormat.TABLE,
 ) -> None:
     """Read the force's sources as a load would, print how good the records are, and put nothing in place.
 
     Local values that no code stands for, missing and clamped values, duplicates, rows per unit before and after
     bounding, and what is otherwise than in the snapshot that serves.
     """
-    if format is Format.CSV:
-        raise Misconfigured("a check is printed as a table or as JSON", hint="--format json")
-    for outcome in _each(config, dataset, keep=False):
-        if format is Format.JSON:
-            differences = None if outcome.differences is None else [found.model_dump() for found in outcome.differences]
-            Console(soft_wrap=True).print_json(data=outcome.quality.model_dump() | {"differences": differences})
+    from node.load import check  # noqa: PLC0415
+    from node.report import print_outcome  # noqa: PLC0415
+
+    def work(job: Job, settings: NodeConfig, progress: Callable[[str], None], note: Callable[[str], None]) -> None:
+        found: Outcome = check(
+            job.mapping,
+            job.contract,
+            settings.state,
+            linkage_key=settings.linkage_key,
+            progress=progress,
+            note=note,
+        )
+        if form is ReportFormat.JSON:
+            sys.stdout.write(found.as_json() + "\n")
         else:
-            _print_outcome(Console(), outcome)
+            print_outcome(found)
+
+    _each(config, dataset, work)
 
 
-def _each(config: ConfigPath, dataset: str | None, *, keep: bool) -> list[Outcome]:
-    # What reads records takes a while to import; the other commands do without it.
-    from node.load import check, load  # noqa: PLC0415
+Work = Callable[[Job, NodeConfig, Callable[[str], None], Callable[[str], None]], None]
 
-    # A crash must not write records to a disk.
+
+def _each(config: Path, dataset: str | None, work: Work) -> None:
+    """Do the work of every chosen mapping; one that fails stops no other.
+
+    Raises:
+        CordonError: the only one failed.
+        SystemExit: several were chosen, and some failed; each was told on standard error.
+    """
+    # A crash must not write records to a disk, and nothing that is written is for others.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)
     settings = read_config(config, NodeConfig)
     manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
-    catalogue = read_catalogue(manifest, settings.contracts)
-    mappings = [read_config(path, Mapping) for path in settings.mappings]
-    chosen = [mapping for mapping in mappings if dataset in (None, mapping.dataset)]
-    if not chosen:
-        raise Misconfigured(
-            f"no mapping for {dataset}" if dataset else "no mappings", hint=f"list mapping files in {config}"
+    jobs, failures = _jobs(settings, read_catalogue(manifest, settings.contracts), dataset)
+    if not jobs and len(failures) == 1:
+        raise failures[0]
+    for job in jobs:
+        try:
+            _do(job, settings, work)
+        except CordonError as error:
+            named = Misconfigured(f"{job.path}: {error}", hint=error.hint)
+            if len(jobs) == 1 and not failures:
+                raise named from None
+            failures.append(named)
+        except KeyboardInterrupt:
+            sys.stderr.write("the snapshots before stay; the next load goes on where it can\n")
+            raise
+    for failure in failures:
+        sys.stderr.write(f"error: {failure}\n" + (f"hint: {failure.hint}\n" if failure.hint else ""))
+    if failures:
+        raise typer.Exit(Misconfigured.exit_code)
+
+
+def _do(job: Job, settings: NodeConfig, work: Work) -> None:
+    console = Console(stderr=True)
+    with console.status(f"{job.mapping.dataset}: starting") as status:
+        work(
+            job,
+            settings,
+            lambda stage: status.update(f"{job.mapping.dataset}: {stage}"),
+            lambda text: console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True),
         )
-    for mapping in chosen:
-        if (mapping.dataset, mapping.version) not in catalogue:
+
+
+def _jobs(settings: NodeConfig, catalogue: Catalogue, dataset: str | None) -> tuple[list[Job], list[CordonError]]:
+    jobs: list[Job] = []
+    failures: list[CordonError] = []
+    for path in settings.mappings:
+        try:
+            mapping = read_config(path, Mapping)
+            if dataset in (None, mapping.dataset):
+                jobs.append(Job(path, mapping, _listed(path, mapping, catalogue)))
+        except CordonError as error:
+            failures.append(error)
+    _refuse_twice(jobs)
+    if not jobs and not failures:
+        held = sorted({read_config(path, Mapping).dataset for path in settings.mappings})
+        raise Misconfigured(
+            f"no mapping is for {dataset}" if held else "node.toml lists no mapping",
+            hint=f"there are mappings for {', '.join(held)}" if held else "list their files under `mappings`",
+        )
+    return jobs, failures if dataset is None or not jobs else []
+
+
+def _listed(path: Path, mapping: Mapping, catalogue: Catalogue) -> Contract:
+    found = catalogue.get((mapping.dataset, mapping.version))
+    if found is None:
+        raise Misconfigured(
+            f"{path}: the manifest does not list {mapping.dataset} v{mapping.version}",
+            hint="it lists " + ", ".join(f"{name} v{version}" for name, version in sorted(catalogue)),
+        )
+    return found[0]
+
+
+def _refuse_twice(jobs: list[Job]) -> None:
+    """One mapping a version, and one budget domain a data set: other domains would be other budgets."""
+    seen: dict[tuple[str, int], Job] = {}
+    domains: dict[str, Job] = {}
+    for job in jobs:
+        mapping = job.mapping
+        other = seen.setdefault((mapping.dataset, mapping.version), job)
+        if other is not job:
             raise Misconfigured(
-                f"the manifest does not list {mapping.dataset} v{mapping.version}",
-                hint="it lists " + ", ".join(f"{name} v{version}" for name, version in sorted(catalogue)),
+                f"{other.path} and {job.path} are both for {mapping.dataset} v{mapping.version}",
+                hint="list one mapping for each version of a contract",
             )
-    outcomes = []
-    for mapping in chosen:
-        contract = catalogue[mapping.dataset, mapping.version][0]
-        with Console(stderr=True).status(f"{mapping.dataset}: starting") as status:
-            outcomes.append(
-                (load if keep else check)(
-                    mapping,
-                    contract,
-                    settings.state,
-                    linkage_key=settings.linkage_key,
-                    progress=lambda stage, status=status, name=mapping.dataset: status.update(f"{name}: {stage}"),  # type: ignore[misc]
-                )
+        first = domains.setdefault(mapping.dataset, job)
+        if first.mapping.domain != mapping.domain:
+            raise Misconfigured(
+                f"{first.path} and {job.path} name two budget domains for {mapping.dataset}",
+                hint="versions of one data set draw on one budget: give both the same domain",
             )
-    return outcomes
-
-
-def _print_outcome(console: Console, outcome: Outcome) -> None:
-    quality = outcome.quality
-    console.print(f"[bold]{quality.dataset} v{quality.version}[/bold]", highlight=False)
-    for line in _lines(quality):
-        console.print(f"  {line}", highlight=False, markup=False)
-    table = Table("column", "missing", "mended", "how", "most frequent", box=None, pad_edge=False)
-    for column in quality.columns:
-        how = column.how if column.mended else ""
-        table.add_row(column.column, f"{column.missing:,}", f"{column.mended:,}", how, _examples(column))
-    console.print(table)
-    _print_differences(console, outcome.differences)
-
-
-def _lines(quality: Quality) -> list[str]:
-    first = (
-        f"{quality.rows_read:,} rows read, {quality.rows_kept:,} kept ({100 * quality.usable_share:.1f} %); "
-        f"{quality.rows_over_bound:,} beyond the bound per unit, {quality.rows_repeated:,} repeated, "
-        f"{quality.rows_without_unit:,} without a unit"
-    )
-    lines = [first]
-    lines += [f"{rows:,} rows excluded: {reason}" for reason, rows in quality.rows_excluded.items()]
-    if quality.units:
-        spread = ", ".join(f"{step}: {units:,}" for step, units in quality.rows_per_unit.items())
-        lines.append(f"{quality.units:,} units; units by their rows before bounding: {spread}")
-    return lines
-
-
-def _examples(column: ColumnQuality) -> str:
-    return ", ".join(f"{local} ({count:,})" for local, count in column.examples[:MOST_SHOWN])
-
-
-def _print_differences(console: Console, differences: tuple[Finding, ...] | None) -> None:
-    if differences is None:
-        return
-    if not differences:
-        console.print("  much as in the snapshot that serves", highlight=False)
-        return
-    table = Table("since the snapshot that serves", "before", "now", box=None, pad_edge=False)
-    for found in differences:
-        table.add_row(found.what, found.before, found.now)
-    console.print(table)

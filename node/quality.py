@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from cordon.contract import Category, Contract
-from node.coding import LOCAL_SUFFIX, MENDED_SUFFIX, MISSING_SUFFIX, UNIT_REST, judged
+from cordon.contract import Category, Contract, Date
+from node.coding import LOCAL_SUFFIX, MENDED_SUFFIX, MISSING_SUFFIX, MONTH_SUFFIX, UNIT_REST, judged
 from node.database import Asked, counts, quoted
 from node.identifiers import UNIT
 from node.mapping import Mapping
@@ -26,7 +27,7 @@ NOTABLE_CHANGE = 0.2
 
 _HOW = {
     "category": "not in the contract's code list",
-    "date": "outside the contract",
+    "date": "no date, or outside the contract",
     "number": "clamped",
     "identifier": "no identifier of its kind",
 }
@@ -46,7 +47,10 @@ class ColumnQuality(_Model):
     """Rows whose value was clamped, or became unknown."""
     how: str
     examples: tuple[tuple[str, int], ...] = ()
-    """Most frequent local values that were mended, with their rows; none of an identifier."""
+    """Most frequent local values that were mended, with their rows; none of an identifier. In a snapshot, their
+    hashes."""
+    outside_months: int = 0
+    """For a date, rows of other months than the mapping declares."""
     codes: dict[str, int] = {}
     """Rows of each code, for a category."""
 
@@ -70,6 +74,16 @@ class Quality(_Model):
     rows_per_unit: dict[str, int] = {}
     """Units with so many rows before bounding: `1`, `2`, `3`, `4-5` and so on."""
     columns: tuple[ColumnQuality, ...]
+    not_stored: tuple[str, ...] = ()
+    """Mapped linkage identifiers that are not stored, since the node has no linkage key."""
+
+    def without_texts(self, hashed: Callable[[str], str]) -> Self:
+        """The same with hashes in the place of local values: what may lie in a snapshot."""
+        columns = tuple(
+            column.model_copy(update={"examples": tuple((hashed(local), n) for local, n in column.examples)})
+            for column in self.columns
+        )
+        return self.model_copy(update={"columns": columns})
 
     @property
     def usable_share(self) -> float:
@@ -93,17 +107,30 @@ def measure_columns(
     names = [name for name in judged(mapping, contract, linked=linked) if name != contract.unit_column]
     if not names:
         return ()
-    sums = [
-        f"count(*) FILTER ({quoted(name + suffix)})" for name in names for suffix in (MISSING_SUFFIX, MENDED_SUFFIX)
+    conditions = [
+        condition
+        for name in names
+        for condition in (
+            quoted(name + MISSING_SUFFIX),
+            quoted(name + MENDED_SUFFIX),
+            _outside(name, mapping, contract),
+        )
     ]
-    found = counts(database, f"SELECT {', '.join(sums)} FROM coded")
-    return tuple(
-        _measured(database, contract, name, missing=found[2 * at], mended=found[2 * at + 1])
-        for at, name in enumerate(names)
-    )
+    sums = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
+    found = counts(database, f"SELECT {sums} FROM coded")
+    each = zip(names, found[0::3], found[1::3], found[2::3], strict=True)
+    return tuple(_measured(database, contract, *of_column) for of_column in each)
 
 
-def _measured(database: Asked, contract: Contract, name: str, *, missing: int, mended: int) -> ColumnQuality:
+def _outside(name: str, mapping: Mapping, contract: Contract) -> str:
+    """Whether a row is of another month than the mapping declares, for a date."""
+    if not isinstance(contract.column(name), Date):
+        return "false"
+    first, last = (12 * int(month[:4]) + int(month[5:]) - 1 for month in (mapping.first_month, mapping.last_month))
+    return f"{quoted(name + MONTH_SUFFIX)} NOT BETWEEN {first} AND {last}"
+
+
+def _measured(database: Asked, contract: Contract, name: str, missing: int, mended: int, outside: int) -> ColumnQuality:
     column = contract.column(name)
     examples: tuple[tuple[str, int], ...] = ()
     if mended and column.kind != "identifier":
@@ -119,6 +146,7 @@ def _measured(database: Asked, contract: Contract, name: str, *, missing: int, m
         mended=mended,
         how=_HOW[column.kind],
         examples=examples,
+        outside_months=outside,
         codes=_codes(database, column) if isinstance(column, Category) else {},
     )
 
@@ -152,8 +180,13 @@ def _step(n: int) -> str:
     return f"over {below}"
 
 
-def compare(before: Quality, now: Quality) -> list[Finding]:
-    """What is notably otherwise than in the snapshot that serves."""
+def compare(before: Quality, now: Quality, hashed: Callable[[str], str]) -> list[Finding]:
+    """What is notably otherwise than in the snapshot that serves.
+
+    Args:
+        before: as it lies in that snapshot.
+        hashed: makes of a local value what lies there in its place.
+    """
     findings = [
         Finding(what=what, before=f"{old:,}", now=f"{new:,}")
         for what, old, new in _rows_of(before, now)
@@ -165,7 +198,7 @@ def compare(before: Quality, now: Quality) -> list[Finding]:
         if old is None:
             findings.append(Finding(what=f"{column.column} is mapped", before="no", now="yes"))
         else:
-            findings += _compare_column(old, column, before.rows_read, now.rows_read)
+            findings += _compare_column(old, column, before.rows_read, now.rows_read, hashed)
     gone = sorted(set(known) - {column.column for column in now.columns})
     return findings + [Finding(what=f"{name} is mapped", before="yes", now="no") for name in gone]
 
@@ -181,7 +214,9 @@ def _rows_of(before: Quality, now: Quality) -> list[tuple[str, int, int]]:
     ]
 
 
-def _compare_column(before: ColumnQuality, now: ColumnQuality, rows_before: int, rows_now: int) -> list[Finding]:
+def _compare_column(
+    before: ColumnQuality, now: ColumnQuality, rows_before: int, rows_now: int, hashed: Callable[[str], str]
+) -> list[Finding]:
     pairs = [("missing", before.missing, now.missing), ("mended", before.mended, now.mended)]
     pairs += [
         (f"= {code}", before.codes.get(code, 0), now.codes.get(code, 0)) for code in {**before.codes, **now.codes}
@@ -191,7 +226,8 @@ def _compare_column(before: ColumnQuality, now: ColumnQuality, rows_before: int,
         for what, old, new in ((what, _share(old, rows_before), _share(new, rows_now)) for what, old, new in pairs)
         if abs(new - old) > NOTABLE_SHARE
     ]
-    fresh = [local for local, _ in now.examples if local not in {local for local, _ in before.examples}]
+    known = {local for local, _ in before.examples}
+    fresh = [local for local, _ in now.examples if hashed(local) not in known]
     if fresh:
         findings.append(Finding(what=f"{now.column}: mended for the first time", before="", now=", ".join(fresh[:5])))
     return findings

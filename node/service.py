@@ -40,6 +40,7 @@ from node.aggregate import Snapshot
 from node.config import NodeConfig
 from node.gate import Gate
 from node.ledger import Contribution, Ledger
+from node.leftovers import sweep
 from node.outbox import statement_of
 from node.pausing import is_paused
 from node.policy import Policy
@@ -83,6 +84,7 @@ class Node:
         seal_key = read_seal_key(config.seal_key)
         policy = read_config(config.policy, Policy)
         self._credentials = config.tls.read()
+        sweep(config.state / "snapshots")
         self._marks = _marks(config.state, self._catalogue)
         snapshots = open_snapshots(config.state, self._catalogue)
         self._ledger = Ledger(config.ledger, force=config.force)

@@ -23,13 +23,11 @@ from node.coding import CODES, EXCLUDED, RECORDS, columns_read, many_codes
 from node.database import Database, Fault, counts, exhausted, open_for_load, quoted
 from node.engine import SECRET
 from node.identifiers import Keys, secrets_of
+from node.leftovers import LONGEST_BREAK_SECONDS, clear
 from node.mapping import Mapping as SourceMapping
 from node.recipe import Recipe, coding
 from node.source.chunks import check_columns
 from node.source.reading import Chunk, Opened, open_source, unreadable
-
-LONGEST_BREAK_SECONDS = 24 * 3600
-"""Of a load that is taken up again: beyond, what it has read is too old to go with what it would read now."""
 
 TAKEN = "taken_"
 """The table of coded rows, and of blank ones that are excluded; the view `coded` leaves these out."""
@@ -57,13 +55,14 @@ class Staging:
             Misconfigured: another load of the data set is running.
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder.chmod(0o700)
         self._lock = os.open(self._folder, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise Misconfigured("another load or check is running on this node", hint="wait until it is done") from None
-        rmtree(self._scratch, ignore_errors=True)
+        clear(self._folder, keep=self._path.name)
         self._scratch.mkdir(mode=0o700)
         return self
 
@@ -76,7 +75,7 @@ class Staging:
             self._remove()
         os.close(self._lock)
 
-    def read(self, progress: Progress) -> dict[str, int]:
+    def read(self, progress: Progress, note: Progress) -> dict[str, int]:
         """Code every row of the source into the table `coded`.
 
         Returns:
@@ -88,12 +87,12 @@ class Staging:
         wanted = columns_read(self._mapping, self._contract)
         with open_source(self._mapping.source, self._scratch) as opened:
             for warning in opened.warnings:
-                progress(warning)
+                note(warning)
             check_columns(opened.columns, wanted, self._mapping.source.words)
             types = {name: kind_of(opened.columns[name]) for name in wanted}
             self.recipe = Recipe.of(types, self._mapping, self._contract, self._keys)
             self._coding = coding(self.recipe)
-            self.database, done = self._open(types, opened, progress)
+            self.database, done = self._open(types, opened, note)
             for chunk in opened.chunks(self.database, wanted, done=done):
                 progress(f"reading {chunk.words}")
                 self._take(chunk, types)
@@ -101,7 +100,7 @@ class Staging:
         self._resumable = False
         return self._excluded()
 
-    def _open(self, types: Mapping[str, str], opened: Opened, progress: Progress) -> tuple[Database, frozenset[str]]:
+    def _open(self, types: Mapping[str, str], opened: Opened, note: Progress) -> tuple[Database, frozenset[str]]:
         said = {
             "recipe": self.recipe.digest,
             "mapping": self._mapping.model_dump_json(),
@@ -114,7 +113,7 @@ class Staging:
             database = open_for_load(self._path, self._scratch)
             self._path.chmod(0o600)
         else:
-            progress("going on with a load that broke off")
+            note("going on with a load that broke off")
         self._resumable = bool(done)
         for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
             database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
@@ -147,17 +146,14 @@ class Staging:
         database.execute(f"CREATE TABLE {CODES} (column_ VARCHAR, local_ VARCHAR, position_ SMALLINT)")
         codes = many_codes(self._mapping, self._contract)
         if codes:
-            database.executemany(f"INSERT INTO {CODES} VALUES (?, ?, ?)", [list(row) for row in codes])
+            lists = [list(column) for column in zip(*codes, strict=True)]
+            database.execute(f"INSERT INTO {CODES} SELECT unnest(?), unnest(?), unnest(?)", lists)
         columns = ", ".join(f"NULL::{_SQL_TYPES.get(kind, kind)} AS {quoted(name)}" for name, kind in types.items())
         database.execute(f"CREATE OR REPLACE TEMP VIEW {RECORDS} AS SELECT {columns or 'NULL AS nothing'} LIMIT 0")
         database.execute(f"CREATE TABLE {TAKEN} AS {self._coding}")
         database.execute(f"CREATE VIEW coded AS SELECT * EXCLUDE ({EXCLUDED}) FROM {TAKEN} WHERE {EXCLUDED} = 0")
         database.execute("CREATE TABLE done_ (name VARCHAR)")
         database.execute("CREATE TABLE begun_ AS SELECT ? AS digest, ?::DOUBLE AS since", [digest, time.time()])
-
-    def _set_keys(self, database: Database) -> None:
-        for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
-            database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
 
     def _take(self, chunk: Chunk, types: Mapping[str, str]) -> None:
         columns = ", ".join(_as(column, kind) for column, kind in types.items())

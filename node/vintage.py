@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from cordon.contract import Contract
 from node.mapping import Mapping
 
+LOAD_ID_BYTES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Vintage:
@@ -39,6 +41,6 @@ def declared(mapping: Mapping, contract: Contract) -> Vintage:
         first_month=mapping.first_month,
         last_month=mapping.last_month,
         max_age_days=mapping.max_age_days or 0,
-        load_id=secrets.token_bytes(16),
+        load_id=secrets.token_bytes(LOAD_ID_BYTES),
         note=mapping.note,
     )

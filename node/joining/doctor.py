@@ -58,7 +58,10 @@ def examine(config: Path, *, now: Callable[[], float], root: Path = Path("/")) -
     try:
         settings = read_config(config, NodeConfig)
     except CordonError as error:
-        return [from_error("configuration", error, f"correct {config}, or lay a node out: cordon node init FOLDER")]
+        remedy = f"correct {config}"
+        if not config.exists():
+            remedy = "lay a node out with `cordon node init FOLDER`, or name its node.toml with --config"
+        return [from_error("configuration", error, remedy)]
     deadline = Deadline(OTHERS_SECONDS)
     papers = _read(config, settings, int(now()))
     machine = machine_findings(settings.state, root)

@@ -23,6 +23,7 @@ from node.ledger import Ledger
 from node.mapping import Mapping
 from node.policy import Policy
 from node.snapshot import snapshot_path
+from node.source.chunks import check_columns
 from node.source.model import Source
 
 LEDGER_SECONDS = 3.0
@@ -212,12 +213,29 @@ def _source_finding(
     if missing:
         return to_do(
             name,
-            f"{words} has no column {', '.join(missing)}",
+            f"{words} has no column {'; '.join(_with_nearest(column, columns) for column in missing)}",
             f"correct [columns] in the mapping of {mapping.dataset}",
         )
     if warnings:
-        return warning(name, f"{words}: {'; '.join(warnings)}", "ask for an account that may only read")
+        remedy = (
+            "see whether the file is whole" if mapping.source.url is None else "ask for an account that may only read"
+        )
+        return warning(name, _said_once(words, warnings), remedy)
     return ok(name, f"{words} opens, and has every column that the mapping names")
+
+
+def _with_nearest(name: str, columns: ReadOnly[str, str]) -> str:
+    try:
+        check_columns(columns, [name], "")
+    except Misconfigured as error:
+        return f"{name!r}, and {error.hint}"
+    return repr(name)
+
+
+def _said_once(words: str, warnings: tuple[str, ...]) -> str:
+    """Warnings of a source behind its name, which each may begin with, and without the advice that the remedy gives."""
+    said = "; ".join(text.removeprefix(f"{words}: ").partition("; ask ")[0] for text in warnings)
+    return said if said.startswith(words) else f"{words}: {said}"
 
 
 def missing_columns(mapping: Mapping, columns: ReadOnly[str, str]) -> set[str]:

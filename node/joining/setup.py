@@ -15,6 +15,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
+from cordon.configfile import wrong_value
 from cordon.errors import Misconfigured
 from cordon.identity import Identity, Role, request_certificate
 from cordon.keyfile import OWNER_ONLY, new_seal_key, new_signing_key, new_tls_key, write_new
@@ -31,6 +32,7 @@ _BEGUN = ".begun"
 _PARTIAL = re.compile(r"\.[0-9a-f]{16}")
 """How `write_new` ends the name of a file that is not whole yet."""
 
+MOST_PORT = 65_535
 _OUTBOX = "to-governance"
 _PUBLIC = 0o644
 
@@ -99,7 +101,7 @@ def set_up(folder: Path, answers: Answers) -> Made:
         Misconfigured: an answer cannot be used, or something stands in the way; nothing is left half made.
     """
     folder = folder.absolute()
-    settings = _settings(folder, answers)
+    settings = settings_for(folder, answers)
     was_there = folder.exists()
     _undo(folder)
     staging = folder / _STAGING
@@ -135,8 +137,13 @@ def next_steps(made: Made) -> list[str]:
     ]
 
 
-def _settings(folder: Path, answers: Answers) -> NodeConfig:
-    """The configuration that will be written, checked before anything is."""
+def settings_for(folder: Path, answers: Answers) -> NodeConfig:
+    """The configuration that will be written in a folder, checked before anything is.
+
+    Raises:
+        Misconfigured: an answer cannot be used.
+    """
+    folder = folder.absolute()
     keys = folder / "keys"
     tls = TlsFiles(authority=keys / "authority.pem", certificate=keys / "tls.pem", key=keys / "tls.key")
     try:
@@ -155,10 +162,33 @@ def _settings(folder: Path, answers: Answers) -> NodeConfig:
     except ValidationError as error:
         first = error.errors()[0]
         flag = str(first["loc"][0]).replace("_", "-").removesuffix("s")
-        raise Misconfigured(f"--{flag}: {first['msg']}") from None
+        raise Misconfigured(f"--{flag}: {wrong_value(first, NodeConfig)}") from None
+    _check(settings, folder)
     if answers.manifest is not None:
         read_manifest(answers.manifest, answers.governance_keys)
     return settings
+
+
+def _check(settings: NodeConfig, folder: Path) -> None:
+    """What a configuration's own types do not hold to be wrong, and a new node should not begin with."""
+    for flag, address in (("coordinator", settings.coordinator), ("proxy", settings.proxy or "")):
+        if fault := port_fault(address):
+            raise Misconfigured(f"--{flag}: {fault}")
+    if len(set(settings.governance_keys)) < len(settings.governance_keys):
+        raise Misconfigured("--governance-key: the same key is given twice", hint="give each member's key once")
+    state = settings.state.resolve()
+    # A volume that is not mounted must not become a folder on the machine's own disk.
+    if not state.is_relative_to(folder.resolve()) and not state.parent.is_dir():
+        raise Misconfigured(
+            f"--state: there is no folder {state.parent}",
+            hint="correct the path, or mount the volume that it is to lie on",
+        )
+
+
+def port_fault(address: str) -> str:
+    """What is wrong with the port at the end of an address, in words; empty where nothing is, or there is none."""
+    port = re.search(r":(\d+)/?$", address)
+    return "" if port is None or 0 < int(port[1]) <= MOST_PORT else f"a port is a number from 1 to {MOST_PORT}"
 
 
 def _stage(staging: Path, folder: Path, settings: NodeConfig, answers: Answers) -> Made:
@@ -168,7 +198,7 @@ def _stage(staging: Path, folder: Path, settings: NodeConfig, answers: Answers) 
     seal = new_seal_key(staging / "keys" / settings.seal_key.name)
     tls = new_tls_key(staging / "keys" / settings.tls.key.name)
     request = request_certificate(Identity(Role.FORCE, settings.force), tls)
-    block = force_block(settings.force, answers.name or _named(settings.force), signing_key=signing, seal_key=seal)
+    block = force_block(settings.force, answers.name or named(settings.force), signing_key=signing, seal_key=seal)
     request_name, block_name = (f"{_OUTBOX}/force-{settings.force}.{kind}" for kind in ("csr", "toml"))
     texts = {block_name: block, "policy.toml": policy_text(answers.budgets), _CONFIG: _config_text(folder, answers)}
     texts |= {f"mappings/{name}": text for name, text in answers.mappings.items()}
@@ -206,7 +236,8 @@ def _config_text(folder: Path, answers: Answers) -> str:
     return filled(sample(_CONFIG), values).replace("/etc/cordon/", f"{folder}/")
 
 
-def _named(force: str) -> str:
+def named(force: str) -> str:
+    """A force's name as people read it, made from its id."""
     return " ".join(word.capitalize() for word in force.split("-"))
 
 

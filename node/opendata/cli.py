@@ -6,6 +6,7 @@ import resource
 import sys
 from collections.abc import Sequence
 from datetime import date, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,17 @@ from rich.table import Table
 from cordon.catalogue import bundled_contracts
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
-from node.joining.setup import Answers
+from cordon.units import exact_number
+from node.joining.questions import stopped_in_one_line
+from node.joining.setup import Answers, settings_for
 from node.opendata.datasets import DATASETS
 from node.opendata.download import Piece, open_download
 from node.opendata.examine import count_rows
 from node.opendata.holding import Holding, holdings, last_day
 from node.opendata.lay_out import LaidOut, lay_out
+
+MOST_NAMED = 5
+"""Files that are not read, of which the summary names no more."""
 
 
 def add_open_data_command(app: typer.Typer) -> None:
@@ -63,14 +69,17 @@ def open_data(
     pieces = _chosen(opened.pieces, force, dataset)
     extra = [path.read_bytes() for path in sorted(contracts.glob("*.toml"))] if contracts else []
     known = [Contract.from_toml(payload) for payload in (*bundled_contracts(), *extra)]
-    held = holdings(pieces, known, leave_out_uncovered=covered_only)
+    held = holdings(pieces, known, leave_out_uncovered=covered_only, beside=opened.pieces)
     declared = as_at.date() if as_at is not None else max(last_day(holding.months[-1]) for holding in held)
     answers = _answers(held, coordinator, governance_key, proxy, manifest, (epsilon_per_year, epsilon_lifetime))
+    if answers is not None:
+        # Before hours of records are laid out, and not after.
+        settings_for(into / answers.force, answers)
     waiting = Console(stderr=True)
     used = [piece for holding in held for piece in holding.pieces]
     with waiting.status("reading the download") as status:
         rows = count_rows(opened, used, progress=lambda words: status.update(f"reading {words}"))
-    _print_summary(held, rows, declared, len(opened.others))
+    _print_summary(held, rows, declared, opened.others)
     _confirm(yes=yes)
     with waiting.status("laying out") as status:
         done = lay_out(into, held, opened, as_at=declared, answers=answers, progress=status.update)
@@ -104,6 +113,8 @@ def _answers(
     manifest: Path | None,
     budget: tuple[str | None, str | None],
 ) -> Answers | None:
+    year, lifetime = budget
+    _check_budget(year, lifetime)
     if coordinator is None or not governance_keys:
         if coordinator or governance_keys or manifest or proxy or any(budget):
             raise Misconfigured(
@@ -111,7 +122,6 @@ def _answers(
                 hint="give both, or neither and run `cordon node init` for each force afterwards",
             )
         return None
-    year, lifetime = budget
     if (year is None) != (lifetime is None):
         raise Misconfigured("a budget needs both --epsilon-per-year and --epsilon-lifetime")
     domains = sorted({DATASETS[holding.kind].domain for holding in held})
@@ -126,7 +136,27 @@ def _answers(
     )
 
 
-def _print_summary(held: Sequence[Holding], rows: dict[Piece, int], as_at: date, others: int) -> None:
+def _check_budget(year: str | None, lifetime: str | None) -> None:
+    told = {"--epsilon-per-year": year, "--epsilon-lifetime": lifetime}
+    amounts = {flag: _epsilon(flag, value) for flag, value in told.items() if value is not None}
+    if len(amounts) == 2 and amounts["--epsilon-lifetime"] < amounts["--epsilon-per-year"]:
+        raise Misconfigured(
+            f"--epsilon-lifetime: {lifetime} is less than the {year} of a single year",
+            hint="the lifetime's budget holds all years together",
+        )
+
+
+def _epsilon(flag: str, value: str) -> Fraction:
+    try:
+        amount = exact_number(value)
+    except ValueError:
+        amount = Fraction(0)
+    if amount <= 0:
+        raise Misconfigured(f"{flag}: {value!r} is no number above 0", hint="it looks like this: 10, 0.5 or 1/2")
+    return amount
+
+
+def _print_summary(held: Sequence[Holding], rows: dict[Piece, int], as_at: date, others: Sequence[str]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("force", "data set", "months", "files", "rows"):
         table.add_column(name, no_wrap=True)
@@ -144,8 +174,15 @@ def _print_summary(held: Sequence[Holding], rows: dict[Piece, int], as_at: date,
     console = Console()
     console.print(table)
     if others:
-        console.print(f"{others} other files of the download are not read", highlight=False)
+        console.print(_not_read(others), highlight=False, markup=False, soft_wrap=True)
     console.print(f"each force declares these months, as at {as_at.isoformat()}", highlight=False)
+
+
+def _not_read(others: Sequence[str]) -> str:
+    # A name in an archive can hold anything, also what moves a terminal's cursor.
+    named = ", ".join("".join(c if c.isprintable() else "?" for c in name) for name in others[:MOST_NAMED])
+    more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+    return f"not read, because the site's files are called otherwise: {named}{more}"
 
 
 def _confirm(*, yes: bool) -> None:
@@ -153,7 +190,9 @@ def _confirm(*, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Misconfigured("nobody has confirmed the months; nothing was written", hint="look at them, and add --yes")
-    if not typer.confirm("Is this what they declare?"):
+    with stopped_in_one_line():
+        confirmed = typer.confirm("Is this what they declare?")
+    if not confirmed:
         raise Misconfigured("not confirmed; nothing was written")
 
 

@@ -25,6 +25,9 @@ class Holding:
     pieces: tuple[Piece, ...]
     """In the order of their months; at least one."""
 
+    elsewhere: tuple[str, ...] = ()
+    """Months that any force of the download has files of this kind of, and the contract covers."""
+
     @property
     def force(self) -> str:
         """Whose it is."""
@@ -37,8 +40,9 @@ class Holding:
 
     @property
     def gaps(self) -> tuple[str, ...]:
-        """Months between the first and the last that there is no file of."""
-        return tuple(month for month in months_between(self.months[0], self.months[-1]) if month not in self.months)
+        """Months that there is no file of: between the first and the last, and those that other forces have."""
+        wanted = {*months_between(self.months[0], self.months[-1]), *self.elsewhere}
+        return tuple(sorted(wanted - set(self.months)))
 
     @property
     def note(self) -> str:
@@ -76,11 +80,18 @@ def covered(contract: Contract, months: Iterable[str]) -> tuple[str, ...]:
 
 
 def holdings(
-    pieces: Sequence[Piece], contracts: Sequence[Contract], *, leave_out_uncovered: bool
+    pieces: Sequence[Piece],
+    contracts: Sequence[Contract],
+    *,
+    leave_out_uncovered: bool,
+    beside: Sequence[Piece] = (),
 ) -> tuple[Holding, ...]:
     """What each force would hold, by force and data set.
 
     For each kind of file the contract version that covers most of its months is taken; of several the newest.
+
+    Args:
+        beside: the whole download: a month that some force has a file of, and another lacks, is a gap.
 
     Raises:
         Misconfigured: months lie outside their contract and are not to be left out, or nothing is left.
@@ -95,7 +106,8 @@ def holdings(
         inside = set(covered(contract, {piece.month for piece in own}))
         strange = sorted({piece.month for piece in own} - inside)
         outside += [f"{contract.dataset} v{contract.version} does not cover {_shown(strange)}"] if strange else []
-        found += _by_force(kind, contract, [piece for piece in own if piece.month in inside])
+        elsewhere = covered(contract, sorted({piece.month for piece in (*pieces, *beside) if piece.kind is kind}))
+        found += _by_force(kind, contract, [piece for piece in own if piece.month in inside], elsewhere)
     if outside and not leave_out_uncovered:
         raise Misconfigured(
             "; ".join(outside),
@@ -115,10 +127,11 @@ def _contract(kind: Kind, contracts: Sequence[Contract], months: Sequence[str]) 
     return max(known, key=lambda contract: (len(covered(contract, months)), contract.version))
 
 
-def _by_force(kind: Kind, contract: Contract, pieces: Sequence[Piece]) -> list[Holding]:
+def _by_force(kind: Kind, contract: Contract, pieces: Sequence[Piece], elsewhere: tuple[str, ...]) -> list[Holding]:
     forces = sorted({piece.force for piece in pieces})
     return [
-        Holding(contract, kind, tuple(sorted(piece for piece in pieces if piece.force == force))) for force in forces
+        Holding(contract, kind, tuple(sorted(piece for piece in pieces if piece.force == force)), elsewhere)
+        for force in forces
     ]
 
 

@@ -53,7 +53,7 @@ def propose_codes(column: Category, sample: Sample) -> tuple[CodeProposal, ...]:
     tables = _tables(column)
     numeric = sum(value.isdigit() for value in sample.values) >= 0.6 * len(sample.values)
     return tuple(
-        _propose(column, texts, tables, local, rows, numeric=numeric)
+        _propose(column, texts, tables, local, rows, sample, numeric=numeric)
         for local, rows in sorted(sample.values.items(), key=lambda item: (-item[1], item[0]))
     )
 
@@ -79,6 +79,7 @@ def _propose(
     tables: list[CodeTable],
     local: str,
     rows: int,
+    sample: Sample,
     *,
     numeric: bool,
 ) -> CodeProposal:
@@ -88,6 +89,8 @@ def _propose(
     text = plain(local)
     # Both ways of writing tables: "n/k" with its slash is a marker, "ic1" has none.
     raw = local.casefold()
+    if raw in _SIGNS and _has_letter_codes(sample):
+        return CodeProposal(local, rows, None, Confidence.GUESS)
     for find in (_spelt, _common):
         match = find(text, texts, tables)
         if match is not None:
@@ -98,6 +101,16 @@ def _propose(
         return CodeProposal(local, rows, None, Confidence.LIKELY, missing=True)
     match = _fuzzy(text, texts)
     return CodeProposal(local, rows, *(match or (None, Confidence.GUESS)))
+
+
+_SIGNS = frozenset("-.")
+
+
+def _has_letter_codes(sample: Sample) -> bool:
+    """Whether most rows have codes of one letter or digit, among which a sign is likely one too."""
+    codes = [value for value in sample.values if len(value) == 1 and value.isalnum()]
+    others = sample.filled - sum(rows for value, rows in sample.values.items() if value in _SIGNS)
+    return len(codes) >= 2 and sum(sample.values[code] for code in codes) >= 0.6 * others
 
 
 def _spelt(text: str, texts: dict[str, tuple[str, ...]], _: list[CodeTable]) -> _Match | None:

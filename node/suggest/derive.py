@@ -29,7 +29,7 @@ def age_expression(suggestion: Suggestion) -> str | None:
         return None
     parts = [(birth, found), (day.source, day.found)]
     between = ", ".join(_day(name, seen.formats, suggestion.samples[name]) for name, seen in parts)
-    conditions = [f"{_quoted(name)} NOT IN ({_texts(seen.unknown)})" for name, seen in parts if seen.unknown]
+    conditions = [f"{quoted(name)} NOT IN ({_texts(seen.unknown)})" for name, seen in parts if seen.unknown]
     years = f"YEARS_BETWEEN({between})"
     # A marker that is a date, such as 01/01/1900, would make an age of its own.
     return f"CASE WHEN {' AND '.join(conditions)} THEN {years} END" if conditions else years
@@ -39,12 +39,13 @@ def _texts(values: tuple[str, ...]) -> str:
     return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A column's name as the expression language reads it."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def _day(name: str, formats: tuple[str, ...], sample: Sample) -> str:
-    quoted = _quoted(name)
+    named = quoted(name)
     if sample.type.startswith(("DATE", "TIMESTAMP")):
-        return quoted
-    return f"DATE({quoted}, '{formats[0]}')" if formats else f"DATE({quoted})"
+        return named
+    return f"DATE({named}, '{formats[0]}')" if formats else f"DATE({named})"

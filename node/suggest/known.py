@@ -22,6 +22,8 @@ class Known(ConfigModel):
     noise: frozenset[str]
     light: frozenset[str]
     markers: frozenset[str]
+    doubtful_markers: frozenset[str]
+    exclusions: frozenset[str]
     number_markers: frozenset[str]
     date_markers: frozenset[str]
     formats: tuple[str, ...]

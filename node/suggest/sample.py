@@ -38,6 +38,11 @@ _LIKENESS = {
 }
 
 
+def percent(share: float) -> str:
+    """A share of rows as people read it; never 0 % of what there is."""
+    return f"{100 * share:.1f} %" if share >= 0.001 else "less than 0.1 %"
+
+
 @dataclass(frozen=True)
 class Sample:
     """A column's values in a sample of rows. Private to the force: values leave it only where `listable` says so."""
@@ -84,5 +89,17 @@ class Sample:
         if likeness:
             return f"looks like {_LIKENESS[likeness[0]]}"
         if len(self.values) == 1:
-            return "the same value in every row"
+            return self._of_one_value
         return "many different values" if self.many else f"{len(self.values)} different values"
+
+    @property
+    def rows(self) -> int:
+        """Rows of the sample, with a value or without."""
+        return self.filled + self.missing
+
+    @property
+    def _of_one_value(self) -> str:
+        if not self.missing:
+            return "the same value in every row"
+        words = f"one value, in {percent(self.filled / self.rows)} of the sampled rows"
+        return f"{words}; perhaps a marker for [[exclude]]" if self.filled <= self.missing else words

@@ -199,7 +199,7 @@ def _number(sample: Sample, column: Number) -> Evidence:
     share = sum(numbers[value] for value in inside) / (
         sum(numbers.values()) - sum(numbers[value] for value in odd) or 1
     )
-    notes = ("taken for missing because they are out of place: check " + ", ".join(odd),) if odd else ()
+    notes = ("out of place, and perhaps missing values: check " + ", ".join(odd),) if odd else ()
     parsed = sum(numbers[value] for value in read) / sum(numbers.values())
     return Evidence(
         # What lies beyond the bounds will be clamped, and need not be another thing.

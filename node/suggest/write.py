@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
@@ -11,8 +10,11 @@ from node.source.chunks import looks_like_a_name
 from node.source.model import Source
 from node.suggest.codes import CodeProposal, Confidence
 from node.suggest.derive import age_expression
+from node.suggest.exclusions import exclusion_lines
+from node.suggest.known import known
 from node.suggest.propose import ColumnProposal, Suggestion
-from node.suggest.sample import FEWEST_ROWS, LONGEST_LISTED, Sample
+from node.suggest.sample import FEWEST_ROWS, LONGEST_LISTED, Sample, percent
+from node.suggest.toml import text
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEAD = """\
@@ -32,9 +34,8 @@ version = {version}
 """
 
 
-def text(value: str) -> str:
-    """A TOML string on one line, whatever is in it."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").replace("\u2028", "\\u2028")
+MOST_UNDOUBTED = 0.05
+"""Share of the sampled rows above which a marker is a guess, unless it says by itself that nothing is known."""
 
 
 def as_toml(suggestion: Suggestion, source: Source, *, rows: int, notes: tuple[str, ...] = ()) -> str:
@@ -52,6 +53,7 @@ def as_toml(suggestion: Suggestion, source: Source, *, rows: int, notes: tuple[s
     if not any(proposal.confidence > Confidence.GUESS for proposal in suggestion.columns):
         parts.append("# [columns] has nothing that is more than a guess yet.")
     parts.append("\n".join(_unmatched(suggestion)))
+    parts.append("\n".join(exclusion_lines(suggestion)))
     return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
 
@@ -73,11 +75,33 @@ def _column(proposal: ColumnProposal, sample: Sample) -> Iterator[str]:
         yield f"{off}formats = [{', '.join(map(text, found.formats))}]"
     if found.time_zone is not None:
         yield f"{off}time_zone = {text(found.time_zone)}   # the source's times are in UTC; the civil date counts"
-    if found.unknown:
-        yield f"{off}unknown = [{', '.join(map(text, found.unknown))}]"
+    yield from (off + line for line in _unknown(proposal, sample))
     if isinstance(proposal.column, Category):
         lines = _codes(proposal.column, found.codes, sample)
         yield from (line if line.startswith("#") else off + line for line in lines)
+
+
+def _unknown(proposal: ColumnProposal, sample: Sample) -> Iterator[str]:
+    if not proposal.found.unknown:
+        return
+    yield "unknown = ["
+    for value in proposal.found.unknown:
+        rows = sample.values.get(value, 0)
+        doubt = rows > MOST_UNDOUBTED * sample.rows and not _means_nothing(value)
+        told = f"{rows:,} row{'s' if rows != 1 else ''}, {percent(rows / (sample.rows or 1))}"
+        yield f"  {text(value)},   # {told}" if not doubt else f"  # {text(value)},   # guess: check; {told}"
+    yield "]"
+
+
+def _means_nothing(value: str) -> bool:
+    """Whether a value says by itself that nothing is known, however many rows have it."""
+    spelt = value.casefold() in known().markers - known().doubtful_markers
+    # No record is of 1900, nor of a day 0.
+    return spelt or (len(value) >= 6 and value.strip("0/.: -") == "") or _is_marker_of_dates(value)
+
+
+def _is_marker_of_dates(value: str) -> bool:
+    return any(sorted(re.findall(r"\d+", value)[:3]) == sorted(day.split("-")) for day in known().date_markers)
 
 
 def _origin(proposal: ColumnProposal) -> str:

@@ -30,7 +30,15 @@ from node.joining import reach
 from node.joining.background import Background, Deadline
 from node.joining.doctor import examine
 from node.joining.finding import Finding, Level
-from node.joining.holdings import Sources, age_finding, budget_findings, ledger_findings, missing_columns, read_mappings
+from node.joining.holdings import (
+    Sources,
+    _said_once,
+    age_finding,
+    budget_findings,
+    ledger_findings,
+    missing_columns,
+    read_mappings,
+)
 from node.joining.introduction import clock_finding
 from node.joining.machine import cores_finding, disk_findings, state_finding, swap_finding, time_finding, timer_findings
 from node.joining.papers import certificate_findings, files_findings, key_findings, manifest_finding
@@ -712,10 +720,26 @@ def test_a_source_is_opened_and_held_against_the_mappings_columns(layout: Layout
     records = tmp_path / "records.csv"
     records.write_text(",".join(sorted(named)[1:]) + "\n" + "secret," * 3 + "\n")
     lacking = source_finding(layout, tmp_path, f'source = "{records}"')
-    check(lacking, Level.TO_DO, f"has no column {min(named)}")
+    check(lacking, Level.TO_DO, f"has no column {min(named)!r}, and it has: ")
     assert "secret" not in lacking.sentence
+    records.write_text(",".join([min(named).lower(), *sorted(named)[1:]]) + "\n")
+    lacking = source_finding(layout, tmp_path, f'source = "{records}"')
+    check(lacking, Level.TO_DO, f"has no column {min(named)!r}, and the nearest name there is {min(named).lower()!r}")
+    records.write_text(",".join(named))
+    cut = source_finding(layout, tmp_path, f'source = "{records}"')
+    check(cut, Level.WARNING, "it may be cut off")
+    assert cut.sentence.count(str(records)) == 1
+    assert "account" not in cut.remedy
     records.write_text(",".join(named) + "\n")
     check(source_finding(layout, tmp_path, f'source = "{records}"'), Level.OK, "opens")
+
+
+def test_what_a_source_warns_of_is_said_once() -> None:
+    """Its name stands once before its warnings, and the remedy alone says what to ask for."""
+    words = "postgresql://reader@db.example.org/x (nominals)"
+    assert _said_once(words, (f"{words}: the account can write; ask for one that can only read",)) == (
+        f"{words}: the account can write"
+    )
 
 
 def test_a_source_that_does_not_answer_holds_nothing_up(layout: Layout, tmp_path: Path) -> None:
@@ -739,6 +763,11 @@ def test_a_configuration_that_cannot_be_read_is_the_only_finding(tmp_path: Path)
     (found,) = examine(tmp_path / "node.toml", now=time.time)
     check(found, Level.TO_DO, "cannot read")
     assert "cordon node init" in found.remedy
+    assert "--config" in found.remedy
+    (tmp_path / "node.toml").write_text("forse = 1\n")
+    (found,) = examine(tmp_path / "node.toml", now=time.time)
+    check(found, Level.TO_DO, "there is no key forse; did you mean force?")
+    assert "cordon node init" not in found.remedy
 
 
 def test_the_doctor_changes_nothing_and_repeats_no_secret(layout: Layout) -> None:

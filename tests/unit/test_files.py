@@ -49,6 +49,8 @@ from cordon.logs import ALLOWED, MOST_CHARACTERS, open_log, redact
 from cordon.manifest import parse_manifest, read_manifest
 from demo.layout import Design, lay_out
 from node.config import NodeConfig
+from node.mapping import Mapping
+from node.policy import Policy
 
 READERS = {"ed25519": read_signing_key, "x25519": read_seal_key, "p256": read_authority_key}
 KEYS = {
@@ -256,6 +258,75 @@ def test_settings_with_a_misspelt_missing_or_wrong_key_are_refused(layout, tmp_p
         copy.unlink()
         with pytest.raises(Misconfigured, match="cannot read"):
             read_config(copy, kind)
+
+
+POLICY = '[budget.stops]\nepsilon_per_year = "1"\nepsilon_lifetime = "10"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "the key budget is missing"),
+        ("[budget.stops]\n", "the keys budget.stops.epsilon_per_year and budget.stops.epsilon_lifetime are missing"),
+        (f'closed_column = ["a"]\n{POLICY}', "there is no key closed_column; did you mean closed_columns?"),
+        (f"{POLICY}epsilon_per_yeer = 1\n", "there is no key budget.stops.epsilon_per_yeer; did you mean epsilon_per_"),
+        (f'{POLICY}[[officer]]\nnam = "x"\nkey = "y"\n', "no key officer.nam (number 1); did you mean name?"),
+        (f"zebra = 1\n{POLICY}", "there is no key zebra"),
+        (POLICY.replace('"10"', '"ten"'), 'budget.stops.epsilon_lifetime: must be a number in quotes, such as "1/10"'),
+        (POLICY.replace('"10"', "0.5"), "budget.stops.epsilon_lifetime: write the number as a string"),
+        (POLICY.replace("stops", "Stops"), "budget.Stops: must be lower-case letters, digits and underscores"),
+        ("[budget]\n", "budget: must have at least one entry"),
+        (f"oldest_snapshot_days = 1.5\n{POLICY}", "oldest_snapshot_days: must be a whole number without quotes"),
+        (f"oldest_snapshot_days = 0\n{POLICY}", "oldest_snapshot_days: must be at least 1"),
+        (f'approval = "maybe"\n{POLICY}', "approval: must be one of 'automatic' or 'manual'"),
+        (f'allow_by_force = "so"\n{POLICY}', "allow_by_force: must be true or false"),
+        (f'datasets = "stops"\n{POLICY}', "datasets: must be a list in square brackets"),
+        (f'approval = "manual"\n{POLICY}', "policy.toml: a person is to decide"),
+        (f"{POLICY}{POLICY}", "policy.toml: a table stands twice (line 4, column 14)"),
+        (f"{POLICY}epsilon_lifetime = 1\n# end", "policy.toml: a key stands twice (line 4, column 21)"),
+        ("as_at = 2026-02-31\n", "policy.toml: a date or time that no calendar or clock has (line 1, column 9)"),
+        ("as_at = \n", "policy.toml is not TOML, or is truncated: Invalid value (line 1, column 9)"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_plain_words(tmp_path, content, words):
+    """Every missing and every unknown key at once, the nearest key there is, and of a value what it must be."""
+    path = tmp_path / "policy.toml"
+    path.write_text(content)
+    with pytest.raises(Misconfigured) as refused:
+        read_config(path, Policy)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"2024-01"', '"2024-13"', 'first_month: must be a month in quotes, such as "2024-01"'),
+        ('"2024-01"', '"2025-01"', ": first_month must not come after last_month"),
+        ("2025-01-31", '"31/01/2025"', "as_at: must be a date without quotes, such as 2025-01-31"),
+        ('kind = "csv"', 'kind = "cvs"', "source.kind: must be one of 'csv', 'parquet'"),
+        (
+            'path = "x.csv"',
+            'url = "db.example.org"',
+            "source.url: must be an address without blanks, such as postgresql:",
+        ),
+        ('source = "a"', 'sourc = "a"', "there is no key columns.a.sourc; did you mean source?"),
+        ('source = "a"', "", "columns.a: needs either source or expression"),
+    ],
+)
+def test_what_is_wrong_with_a_mapping_is_said_in_plain_words(tmp_path, before, after, words):
+    """Months, dates, kinds and addresses by what they look like, and never by a pattern of letters."""
+    text = (
+        'dataset = "n"\nversion = 1\ndomain = "d"\nas_at = 2025-01-31\nfirst_month = "2024-01"\nlast_month = "2024-12"\n'
+        '[source]\nkind = "csv"\npath = "x.csv"\n[columns.a]\nsource = "a"\n'
+    )
+    path = tmp_path / "mapping.toml"
+    path.write_text(text)
+    assert read_config(path, Mapping)
+    path.write_text(text.replace(before, after))
+    with pytest.raises(Misconfigured) as refused:
+        read_config(path, Mapping)
+    assert words in str(refused.value)
+    assert "^" not in str(refused.value)
 
 
 def test_paths_count_from_the_files_folder(layout):

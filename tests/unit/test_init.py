@@ -10,6 +10,7 @@ import stat
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -139,6 +140,10 @@ def test_a_key_that_the_sample_does_not_have_is_not_filled_in() -> None:
         ({"proxy": "proxy:3128"}, "--proxy"),
         ({"governance_keys": ("12",)}, "--governance-key"),
         ({"governance_keys": ()}, "--governance-key"),
+        ({"governance_keys": (KEYS[0], KEYS[0])}, "--governance-key"),
+        ({"coordinator": "c.example.org:65536"}, "--coordinator"),
+        ({"coordinator": "c.example.org:0"}, "--coordinator"),
+        ({"proxy": "http://p.example.org:70000"}, "--proxy"),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_named_by_its_flag(
@@ -161,6 +166,16 @@ def test_a_manifest_at_hand_is_verified_and_brings_the_authority(tmp_path: Path,
     with pytest.raises(Misconfigured, match="manifest"):
         set_up(tmp_path / "other", Answers(**known, governance_keys=KEYS))
     assert not (tmp_path / "other").exists()
+
+
+def test_a_state_folder_elsewhere_needs_the_folder_that_it_is_to_lie_in(tmp_path: Path) -> None:
+    """A volume that is not mounted does not become a folder on the machine's own disk; inside the node's it may."""
+    answers = Answers(**{name: getattr(ANSWERS, name) for name in ("force", "coordinator", "governance_keys")})
+    for state in (tmp_path / "volume" / "state", Path("../volume/state")):
+        with pytest.raises(Misconfigured, match=f"^--state: there is no folder {tmp_path / 'volume'}"):
+            set_up(tmp_path / "kent", replace(answers, state=state))
+    assert not list(tmp_path.iterdir())
+    assert set_up(tmp_path / "kent", replace(answers, state=Path("held/state"))).state.is_dir()
 
 
 # What stands in the way
@@ -288,6 +303,71 @@ def test_at_a_terminal_it_asks_for_what_is_not_given(
     settings = read_config(tmp_path / "kent" / "node.toml", NodeConfig)
     assert (settings.force, settings.governance_keys, settings.proxy) == ("kent", KEYS[:2], None)
     assert settings.state == tmp_path / "kent" / "state"
+
+
+@pytest.mark.usefixtures("no_terminal")
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--force", "Kent!", "it looks like this: kent"),
+        ("--coordinator", "c.example.org", "it looks like this: coordinator.example.org:7443"),
+        ("--coordinator", "c.example.org:65536", "a port is a number from 1 to 65535"),
+        ("--proxy", "p:1", "it looks like this: http://proxy.kent.example.org:3128"),
+        ("--governance-key", KEYS[0], "the same key is given twice"),
+        ("--manifest", "none.json", "there is no file none.json"),
+    ],
+)
+def test_a_flag_is_refused_in_the_words_of_the_prompt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str, words: str
+) -> None:
+    """A script reads of a wrong answer what a person at the terminal reads, and nothing is made."""
+    assert run(["node", "init", str(tmp_path / "kent"), *FLAGS, flag, value]) == 6
+    assert f"error: {flag}: {words}" in capsys.readouterr().err
+    assert not (tmp_path / "kent").exists()
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_a_single_governance_key_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One key makes a node all the same, and its officers read what it means; two keys say nothing."""
+    assert run(["node", "init", str(tmp_path / "one"), *FLAGS]) == 0
+    assert "warning: with one governance key its holder alone" in capsys.readouterr().err
+    assert run(["node", "init", str(tmp_path / "two"), *FLAGS, "--governance-key", KEYS[1]]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+class Terminal:
+    """A terminal at which somebody types a few lines, and then stops."""
+
+    def __init__(self, lines: list[str], end: type[BaseException]) -> None:
+        self._lines, self._end = lines, end
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, _: int = -1) -> str:
+        if not self._lines:
+            raise self._end
+        return self._lines.pop(0) + "\n"
+
+
+@pytest.mark.parametrize(("end", "code"), [(KeyboardInterrupt, 130), (EOFError, 1)])
+def test_whoever_stops_at_a_prompt_reads_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    end: type[BaseException],
+    code: int,
+) -> None:
+    """Ctrl-C and Ctrl-D leave nothing behind; a manifest that is not there, and blanks, are asked for again."""
+    answers = ["kent", "", "c.example.org:99999", "c.example.org:7443", "", "  ", KEYS[0], str(tmp_path / "none.json")]
+    monkeypatch.setattr(sys, "stdin", Terminal(answers, end))
+    assert run(["node", "init", str(tmp_path / "kent")]) == code
+    said = capsys.readouterr()
+    assert said.err.split("\n") == ["", "stopped; nothing was written", ""]
+    assert said.out.count("there is no file") == 1
+    assert "a port is a number from 1 to 65535" in said.out
+    assert "name [Kent]" in said.out
+    assert not (tmp_path / "kent").exists()
 
 
 def test_steps_name_files_that_are_there_or_are_to_come(kent: Made) -> None:

@@ -232,7 +232,7 @@ def test_a_crash_while_loading_dumps_no_memory():
     code = (
         "import resource\nfrom node.load_cli import _each\nfrom pathlib import Path\n"
         "from cordon.errors import Misconfigured\n"
-        "try: _each(Path('/nowhere/node.toml'), None, keep=False)\nexcept Misconfigured: pass\n"
+        "try: _each(Path('/nowhere/node.toml'), None, lambda *_: None)\nexcept Misconfigured: pass\n"
         "print(resource.getrlimit(resource.RLIMIT_CORE))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -229,6 +229,20 @@ def test_gaps_are_the_note_that_analysts_read():
     assert months_between("2025-12", "2026-01") == ("2025-12", "2026-01")
 
 
+def test_a_month_that_another_force_has_is_a_gap():
+    """At either end too, also where the other force was not chosen; a month that no contract covers is none."""
+    months = {"kent": ("2025-01", "2025-03"), "essex": ("2025-02",), "sussex": ("2024-12", "2025-01", "2025-04")}
+    pieces = [piece(Kind.STREET, month, force) for force, own in months.items() for month in own]
+    held = holdings(pieces, CONTRACTS, leave_out_uncovered=True)
+    assert {item.force: item.gaps for item in held} == {
+        "kent": ("2025-02", "2025-04"),
+        "essex": ("2025-01", "2025-03", "2025-04"),
+        "sussex": ("2025-02", "2025-03"),
+    }
+    (alone,) = holdings(pieces[:2], CONTRACTS, leave_out_uncovered=True, beside=pieces)
+    assert alone.note == "missing months: 2025-02, 2025-04"
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_mapping_fits_its_contract_and_feeds_every_column(kind, tmp_path):
     """The mapping of each kind is read as any other, and leaves no column of the contract out."""
@@ -282,6 +296,15 @@ def test_a_command_lays_out_a_node_for_each_force(tmp_path, capsys):
     assert tree(into) == before
 
 
+def test_files_that_are_not_read_are_named(tmp_path, capsys):
+    """Five of them by their names, and how many more there are, before anything is confirmed."""
+    files = downloads.small() | {f"2025-01/{number}.txt": "x" for number in range(7)} | {"2025-01/0\x1b[2J.txt": "x"}
+    folder = downloads.as_folder(tmp_path / "download", files)
+    assert run(["node", "open-data", str(folder), "--into", str(tmp_path / "into")]) == 6
+    named = ", ".join(f"2025-01/{name}.txt" for name in ("0?[2J", 0, 1, 2, 3))
+    assert f"not read, because the site's files are called otherwise: {named} and 3 more" in capsys.readouterr().out
+
+
 def test_without_a_coordinator_records_and_mappings_are_laid_out(tmp_path, capsys):
     """Keys are then left to init; a second run after one that broke off keeps what is the download's."""
     folder = downloads.as_folder(tmp_path / "download", downloads.small("\r\n"))
@@ -317,6 +340,13 @@ def test_without_a_coordinator_records_and_mappings_are_laid_out(tmp_path, capsy
         (
             ["--coordinator", "127.0.0.1:7443", "--governance-key", KEY, "--epsilon-per-year", "1"],
             "needs both --epsilon-per-year and --epsilon-lifetime",
+        ),
+        (["--epsilon-per-year", "ten"], "--epsilon-per-year: 'ten' is no number above 0"),
+        (["--epsilon-per-year", "10", "--epsilon-lifetime", "-1"], "--epsilon-lifetime: '-1' is no number above 0"),
+        (["--epsilon-per-year", "10", "--epsilon-lifetime", "9.5"], "9.5 is less than the 10 of a single year"),
+        (
+            ["--coordinator", "127.0.0.1:77443", "--governance-key", KEY],
+            "--coordinator: a port is a number from 1 to 65535",
         ),
     ],
 )

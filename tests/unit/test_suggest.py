@@ -6,10 +6,13 @@ import csv
 import random
 import re
 import resource
+import sqlite3
 import tempfile
 import tomllib
 from collections import Counter
+from contextlib import closing
 from functools import cache
+from pathlib import Path
 
 import duckdb
 import messysources
@@ -20,11 +23,12 @@ from cordon.cli import run
 from cordon.configfile import read_config
 from cordon.contract import Category, Contract
 from cordon.errors import Misconfigured
-from demo.layout import HERE
+from demo.layout import HERE, Design, lay_out
 from demo.nominals import write_nominals
 from demo.nominals.population import make_population
 from demo.nominals.systems import SYSTEMS
 from demo.nominals.writing import write_force, write_mapping
+from node.config import NodeConfig
 from node.expression import names_in
 from node.load import load
 from node.mapping import Mapping
@@ -37,7 +41,8 @@ from node.suggest.propose import suggest
 from node.suggest.reading import completed as completed_source
 from node.suggest.reading import read_samples
 from node.suggest.sample import Sample
-from node.suggest.write import as_toml, text
+from node.suggest.toml import text
+from node.suggest.write import as_toml
 
 CONTRACTS = {
     contract.dataset: contract for contract in map(Contract.from_toml, bundled_contracts()) if contract.version == 1
@@ -66,6 +71,11 @@ def proposed(make):
     messy = make()
     samples = {name: Sample(*messysources.counted(values)) for name, values in messy.columns.items()}
     return suggest(CONTRACTS[messy.dataset], samples)
+
+
+def confirmed(content):
+    """A proposal in which a person has confirmed every marker of which it is not sure."""
+    return re.sub(r'^  # (".*",   # guess: check)', r"  \1", content, flags=re.MULTILINE)
 
 
 def completed(content):
@@ -146,7 +156,7 @@ def test_a_proposal_is_a_mapping_once_a_person_has_completed_it(make, tmp_path):
     path = tmp_path / "mapping.toml"
     content = as_toml(proposed(make), SOURCE, rows=messysources.ROWS)
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(Misconfigured, match="domain: Field required"):
+    with pytest.raises(Misconfigured, match="the keys domain, as_at, first_month and last_month are missing"):
         read_config(path, Mapping)
     path.write_text(completed(content), encoding="utf-8")
     mapping = read_config(path, Mapping)
@@ -158,7 +168,10 @@ def test_a_proposal_is_a_mapping_once_a_person_has_completed_it(make, tmp_path):
 def test_formats_markers_symbols_and_zones_are_written(tmp_path):
     """Dates get their format, missing values their markers, money an expression, UTC its zone."""
     path = tmp_path / "mapping.toml"
-    path.write_text(completed(as_toml(proposed(messysources.shouting), SOURCE, rows=1)), encoding="utf-8")
+    content = completed(as_toml(proposed(messysources.shouting), SOURCE, rows=1))
+    path.write_text(content, encoding="utf-8")
+    assert read_config(path, Mapping).columns["age"].unknown == (), "99 is far too frequent to be taken for missing"
+    path.write_text(confirmed(content), encoding="utf-8")
     columns = read_config(path, Mapping).columns
     assert columns["recorded"].formats == ("%d/%m/%Y",)
     assert columns["recorded"].unknown == ("01/01/1900",)
@@ -293,6 +306,73 @@ def test_not_stated_is_an_answer_where_the_contract_has_it():
     assert (found.code, found.missing) == ("not_stated", False)
 
 
+def test_a_sign_among_codes_of_one_letter_is_a_code():
+    """Where other values are codes of one letter, `-` is listed for a person, and not taken for missing."""
+    column = CONTRACTS["nominals"].column("role")
+    among = {code.local: code for code in propose_codes(column, Sample({"S": 50, "V": 30, "-": 20}))}
+    assert (among["-"].code, among["-"].missing) == (None, False)
+    beside = {code.local: code for code in propose_codes(column, Sample({"Suspect": 50, "Victim": 30, "-": 20}))}
+    assert beside["-"].missing
+
+
+@pytest.mark.parametrize(
+    ("marker", "rows", "doubted"),
+    [("N/K", 400, False), ("Not known", 400, False), ("U", 400, True), ("U", 40, False), ("Refused", 400, True)],
+)
+def test_a_marker_is_written_with_its_rows_and_a_frequent_one_is_a_guess(marker, rows, doubted, tmp_path):
+    """Above one row in twenty only what says by itself that nothing is known is taken for missing unasked."""
+    samples = {"role": Sample({"Suspect": 500, "Victim": 500 - 1, marker: rows}, missing=1)}
+    content = completed(as_toml(suggest(CONTRACTS["nominals"], samples), SOURCE, rows=1000 + rows))
+    told = f"{rows:,} rows, {100 * rows / (1000 + rows):.1f} %"
+    line = f'  # "{marker}",   # guess: check; {told}' if doubted else f'  "{marker}",   # {told}'
+    assert line in content.splitlines()
+    mapping = read_config(_write(tmp_path / "mapping.toml", content), Mapping)
+    assert mapping.columns["role"].unknown == (() if doubted else (marker,))
+    mapping = read_config(_write(tmp_path / "mapping.toml", confirmed(content)), Mapping)
+    assert mapping.columns["role"].unknown == (marker,)
+
+
+def test_a_default_date_is_missing_however_frequent():
+    """A day that stands for no date, in whatever order it is written, and a day 0 are no guesses."""
+    days = Counter({"01/01/1900": 400, "00/00/0000": 300, **{f"{day:02d}/05/2024": 40 for day in range(1, 29)}})
+    content = as_toml(suggest(CONTRACTS["nominals"], {"recorded": Sample(days)}), SOURCE, rows=1)
+    assert re.search(r'^  "01/01/1900",   # 400 rows, \d+\.\d %$', content, re.MULTILINE)
+    assert re.search(r'^  "00/00/0000",   # 300 rows, \d+\.\d %$', content, re.MULTILINE)
+
+
+def test_a_column_with_one_value_in_few_rows_is_no_column_with_one_value():
+    """How many rows have it is said, and that it may be a marker; one that all rows have is called so."""
+    assert Sample({"Y": 20}, missing=980).words == (
+        "one value, in 2.0 % of the sampled rows; perhaps a marker for [[exclude]]"
+    )
+    assert Sample({"Y": 1}, missing=9999).words.startswith("one value, in less than 0.1 %")
+    assert Sample({"Y": 900}, missing=100).words == "one value, in 90.0 % of the sampled rows"
+    assert Sample({"Y": 900}).words == "the same value in every row"
+
+
+def test_columns_that_mark_records_by_their_names_are_proposed_for_exclusion(tmp_path):
+    """Each is a rule in a comment, which is one once a person confirms it; a value that is no plain yes is not shown."""
+    days = Counter(messysources.days(random.Random(1), "%Y-%m-%d"))
+    samples = {
+        "recorded": Sample(days),
+        "RESTRICTED_YN": Sample({"Y": 20, "N": 900}),
+        "protective marking": Sample({"Witness Smith": 20}, missing=900),
+        "notes": Sample({"Y": 20}),
+    }
+    content = completed(as_toml(suggest(CONTRACTS["nominals"], samples), SOURCE, rows=900))
+    assert "exclude" not in tomllib.loads(content)
+    assert "Smith" not in content
+    assert content.count("# [[exclude]]") == 2
+    taken = re.sub(r"^# (\[\[exclude\]\]|where = |reason = )", r"\1", content, flags=re.MULTILINE).replace(
+        '"…"', '"DPIA"'
+    )
+    rules = read_config(_write(tmp_path / "mapping.toml", taken), Mapping).exclude
+    assert [rule.where for rule in rules] == ["\"RESTRICTED_YN\" = 'Y'", "\"protective marking\" = '…'"]
+    assert [names_in(rule.where) for rule in rules] == [("RESTRICTED_YN",), ("protective marking",)]
+    del samples["RESTRICTED_YN"], samples["protective marking"]
+    assert "exclude" not in as_toml(suggest(CONTRACTS["nominals"], samples), SOURCE, rows=900)
+
+
 def test_words_of_names():
     """Names are taken apart at capitals and signs, and abbreviations are written out."""
     assert words("RecDt") == ("recorded", "date")
@@ -317,10 +397,82 @@ def test_a_source_is_described_on_the_command_line(tmp_path):
     for wrong, why in [
         ("gopher://x/y", "names no kind"),
         ("postgresql://reader:secret@db.example.org/x", "must not hold a password"),
-        ("records.duckdb", "needs either a table or sql"),
+        ("records.duckdb", "is a database, and --table is not given"),
     ]:
         with pytest.raises(Misconfigured, match=why):
             source_of(wrong, {} if "duckdb" in wrong else {"table": "t"})
+
+
+def test_a_password_file_is_found_from_wherever_the_mapping_lies(tmp_path, monkeypatch):
+    """A mapping counts paths from its own folder: what was typed in another is written from the root on."""
+    monkeypatch.chdir(tmp_path)
+    source = source_of("postgresql://reader@db.example.org/x", {"table": "t", "password_file": Path("secrets/pw")})
+    content = completed(as_toml(suggest(CONTRACTS["nominals"], {"recorded": Sample({})}), source, rows=0))
+    (tmp_path / "mappings").mkdir()
+    mapping = read_config(_write(tmp_path / "mappings" / "nominals.toml", content), Mapping)
+    assert mapping.source.password_file == tmp_path / "secrets" / "pw"
+
+
+def test_a_folder_is_of_the_kind_that_lies_in_it(tmp_path):
+    """Parquet, CSV, or nothing that tells; with both a person is asked."""
+    assert source_of(str(tmp_path), {}).kind is Kind.CSV
+    (tmp_path / "a.parquet").touch()
+    (tmp_path / "readme.md").touch()
+    assert source_of(str(tmp_path), {}).kind is Kind.PARQUET
+    (tmp_path / "b.csv.gz").touch()
+    with pytest.raises(Misconfigured, match="both CSV and Parquet") as refused:
+        source_of(str(tmp_path), {})
+    assert "--kind csv" in refused.value.hint
+    assert source_of(str(tmp_path), {"kind": Kind.CSV}).kind is Kind.CSV
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_a_database_without_a_table_is_answered_with_its_tables(kind, tmp_path, capsys):
+    """Their names are listed, and the flag; of a file that is no database only the flag."""
+    path = tmp_path / f"records.{kind}"
+    with closing(duckdb.connect(str(path)) if kind == "duckdb" else sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE nominals (a INTEGER)")
+        database.execute("CREATE VIEW joined AS SELECT * FROM nominals")
+    arguments = ["node", "map", "suggest", "--dataset", "nominals", "--source"]
+    assert run([*arguments, str(path)]) == 6
+    said = capsys.readouterr().err
+    assert f"error: {path} is a database, and --table is not given" in said
+    assert "hint: it has: joined, nominals" in said
+    (tmp_path / f"none.{kind}").write_text("nothing")
+    assert run([*arguments, str(tmp_path / f"none.{kind}")]) == 6
+    assert "hint: name its table or view" in capsys.readouterr().err
+
+
+def test_hints_name_flags_and_no_keys_of_a_mapping(tmp_path, capsys):
+    """Whoever has no mapping yet is told which flag to change."""
+    arguments = ["node", "map", "suggest", "--dataset", "nominals", "--source"]
+    assert run([*arguments, str(tmp_path / "none.csv")]) == 6
+    assert "hint: correct --source\n" in capsys.readouterr().err
+    (tmp_path / "records.csv").write_bytes(b"a,\xe9\n1,2\n")
+    assert run([*arguments, str(tmp_path / "records.csv"), "--encoding", "ascii"]) == 6
+    assert "hint: give another --encoding\n" in capsys.readouterr().err
+    assert run([*arguments, "postgresql://reader:secret@db.example.org/x"]) == 6
+    said = capsys.readouterr().err
+    assert "--source: the url must not hold a password" in said
+    assert "secret@" not in said
+
+
+def test_with_a_configuration_the_version_is_one_that_the_manifest_lists(tmp_path, capsys):
+    """Of two versions at hand the manifest's is taken, the newest without one, and either if it is asked for."""
+    layout = lay_out(tmp_path / "federation", Design(forces=("cumbria", "surrey", "sussex"), nominals=(1,)))
+    config = layout.node_config("surrey")
+    (tmp_path / "records.csv").write_text("sex\nM\n")
+    arguments = ["node", "map", "suggest", "--dataset", "nominals", "--source", str(tmp_path / "records.csv")]
+    for more, version in [(["--config", str(config)], 1), ([], 2), (["--config", str(config), "--version", "2"], 2)]:
+        assert run([*arguments, *more]) == 0
+        said = capsys.readouterr()
+        assert tomllib.loads(said.out)["version"] == version
+        assert ("the manifest does not list nominals v2" in said.err) == (len(more) == 4)
+    read_config(config, NodeConfig).manifest.unlink()
+    assert run([*arguments, "--config", str(config)]) == 0
+    said = capsys.readouterr()
+    assert tomllib.loads(said.out)["version"] == 2
+    assert "nominals v2 is at hand" in said.err
 
 
 def write_rows(path, columns, encoding, delimiter, newline):
@@ -419,7 +571,7 @@ def test_a_completed_proposal_loads_what_the_source_holds(tmp_path):
     samples, rows = read_samples(source, tmp_path)
     content = completed(as_toml(suggest(CONTRACTS["nominals"], samples), source, rows=rows, notes=notes))
     content = content.replace("# [columns.age]\n# expression", "[columns.age]\nexpression")
-    mapping = read_config(_write(tmp_path / "mapping.toml", content), Mapping)
+    mapping = read_config(_write(tmp_path / "mapping.toml", confirmed(content)), Mapping)
     (tmp_path / "state").mkdir()
     quality = load(mapping, CONTRACTS["nominals"], tmp_path / "state", progress=lambda _: None).quality
     assert quality.rows_read == messysources.ROWS
