@@ -31,6 +31,9 @@ from node.source.reading import Chunk, Opened, open_source, unreadable
 LONGEST_BREAK_SECONDS = 24 * 3600
 """Of a load that is taken up again: beyond, what it has read is too old to go with what it would read now."""
 
+MOST_WHOLE_DIGITS = 18
+"""Of decimals without places that are read as whole numbers of 64 bits; longer ones are texts."""
+
 TAKEN = "taken_"
 """The table of coded rows, and of blank ones that are excluded; the view `coded` leaves these out."""
 
@@ -220,7 +223,16 @@ def kind_of(type_: str) -> str:
         return "int64"
     if name in {"FLOAT", "DOUBLE"}:
         return "float64"
+    if name.startswith("DECIMAL("):
+        return _decimal(name)
     return "boolean" if name == "BOOLEAN" else "string"
+
+
+def _decimal(name: str) -> str:
+    digits, _, places = name.removeprefix("DECIMAL(").rstrip(")").partition(",")
+    if places.strip() not in {"", "0"}:
+        return "float64"
+    return "int64" if int(digits) <= MOST_WHOLE_DIGITS else "string"
 
 
 def _as(column: str, kind: str) -> str:

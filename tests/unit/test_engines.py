@@ -18,10 +18,10 @@ from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.bounding import bounded
 from node.cluster import Cluster, ClusterFault, Link, _within
-from node.coding import _iso_day, coded
+from node.coding import coded
 from node.compile import Table, compile_plan
 from node.database import open_for_load
-from node.dates import DIRECTIVES, iso_of, pattern_of
+from node.dates import DIRECTIVES, iso_day, iso_of, pattern_of
 from node.distributed import Workshop, _without_excluded
 from node.engine import DUCKDB, SPARK, TRINO
 from node.identifiers import Keys, secrets_of, table_tag
@@ -316,7 +316,7 @@ def test_a_day_is_read_strictly_in_duckdb_too():
     """Only ISO 8601: other separators, blanks and words that DuckDB would take are missing and counted."""
     texts = ["2024-01-05", "2024-01-05T10:00", "2024-05", "2024/01/05", "infinity  x", "2024-01-5  T", "-024-01-05"]
     table = ibis.table({"a": "string"}, name="t")
-    statement = DUCKDB.sql(table.select(day=_iso_day(table["a"])))
+    statement = DUCKDB.sql(table.select(day=iso_day(table["a"])))
     database = duckdb.connect()
     database.execute("CREATE TABLE t (a VARCHAR)")
     database.executemany("INSERT INTO t VALUES (?)", [[text] for text in texts])

@@ -18,17 +18,10 @@ SELECT ' Ab,c ' AS word, NULL::VARCHAR AS gap, '12.5' AS figures, 7::BIGINT AS n
 """
 
 
-def read_date(value, form):
-    """As the coding of records does it."""
-    if value.type().is_temporal():
-        return value
-    return DUCKDB.time_of(value, [form]).date() if form is not None else value.try_cast("date")
-
-
 def value(text):
     """What an expression gives over the one row."""
     table = ibis.table(TYPES, name="records")
-    expression = build(text, {name: table[name] for name in TYPES}, read_date)
+    expression = build(text, {name: table[name] for name in TYPES})
     with duckdb.connect() as database:
         database.execute(f"CREATE VIEW records AS {ROW}")
         return database.execute(DUCKDB.sql(table.select(value=expression))).fetchone()[0]
