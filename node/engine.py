@@ -10,6 +10,7 @@ import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -242,6 +243,7 @@ SPARK = Spark("pyspark")
 TRINO = Trino("trino")
 
 
+@cache
 def function(name: str, arguments: tuple[str, ...], result: str) -> Any:
     """A function of the engine by its own name, with the ibis types of its arguments and result."""
 

@@ -18,12 +18,12 @@ from sqlglot import expressions as sql
 
 from cordon.errors import Misconfigured
 from node.engine import DUCKDB, Engine
-from node.values import LARGEST_WHOLE, REFUSALS, Values, chained, is_null, literal_in, size_of, turned
+from node.values import LARGEST_WHOLE, REFUSALS, Values, chained, literal_in, size_of, turned
 
 MOST_LENGTH = 4000
 """Characters of an expression."""
 
-MOST_PARTS, MOST_DEPTH = 8_000, 120
+MOST_PARTS, MOST_DEPTH = 4_000, 120
 """Of a compiled expression, each part as often as it is written: what is larger or deeper takes an engine too long."""
 
 MOST_PLACES = 15
@@ -183,7 +183,7 @@ class _Builder:
         """Missing where both are alike."""
         left, right = self.value(node.this), self.value(node.expression)
         if literal_in(right) == "":
-            return self._present(left)
+            return self._values.known(left)
         return ibis.cases((self._values.compare(left, right, "__eq__"), ibis.null(left.type())), else_=left)
 
     def cast(self, node: sql.Cast) -> Any:
@@ -196,7 +196,7 @@ class _Builder:
         if target in (sql.DataType.Type.INT, sql.DataType.Type.BIGINT):
             return self._values.whole(value)
         if target in (sql.DataType.Type.DECIMAL, sql.DataType.Type.DOUBLE, sql.DataType.Type.FLOAT):
-            return self._values.number(value)
+            return value if value.type().is_integer() else self._values.number(value)
         raise self._refused(node)
 
     # Texts
@@ -322,14 +322,19 @@ class _Builder:
         # Engines differ in what a backslash in a pattern does.
         if not _is_text(node.expression) or "\\" in node.expression.this:
             raise self._refused(node)
-        found = self._present(self._text(node.this)).like(node.expression.this).fill_null(False)
+        found = self._values.present(self._text(node.this)).like(node.expression.this).fill_null(False)
         return turned(found) if node.args.get("negate") else found
 
     def missing(self, node: sql.Is) -> Any:
         """IS NULL and IS NOT NULL, of a value: a condition is never missing."""
-        if type(node.expression) is not sql.Null or isinstance(node.this.unnest(), _CONDITIONS):
+        if type(node.expression) is not sql.Null:
             raise self._refused(node)
-        value = self._present(self.value(node.this))
+        if isinstance(node.this.unnest(), _CONDITIONS):
+            raise Misconfigured(
+                f"the expression {self._written!r} asks whether a condition is missing, and none ever is",
+                hint="ask it of the column",
+            )
+        value = self._values.known(self.value(node.this))
         return value.notnull() if node.args.get("negate") else value.isnull()
 
     # What a part is taken as
@@ -342,9 +347,6 @@ class _Builder:
 
     def _condition(self, node: sql.Expr) -> Any:
         return self._values.condition(self.value(node))
-
-    def _present(self, value: Any) -> Any:
-        return self._values.present(value) if value.type().is_string() and not is_null(value) else value
 
 
 _ARITHMETIC: dict[type[sql.Expr], str] = {sql.Add: "__add__", sql.Sub: "__sub__", sql.Mul: "__mul__"}

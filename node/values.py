@@ -121,6 +121,10 @@ class Values:
         # Columns are trimmed where they are named, and are no other than these.
         return value if isinstance(value.op(), operations.NullIf) else self._engine.trimmed(value)
 
+    def known(self, value: Any) -> Any:
+        """As it is; of a text what `present` makes of it."""
+        return self.present(value) if value.type().is_string() and not is_null(value) else value
+
     def filled(self, value: Any) -> Any:
         """As it is; missing where it is an empty text."""
         if not value.type().is_string() or is_null(value) or isinstance(value.op(), operations.NullIf):
