@@ -24,6 +24,9 @@ _BETWEEN = "[ \t\u00a0\u200b\ufeff().\u2013-]"
 """What people write between the parts of an identifier. Anything else that is not of it makes it none: what is no
 digit in one force might be one in another, and what is cut away unread might be a second number."""
 
+_ASCII = "^[0-9A-Za-z/]+$"
+"""Looked at before letters are made capitals: other letters have capitals among A to Z."""
+
 _ALIKE = "|".join([f"{digit}{{9}}" for digit in range(10)])
 _RUNS = "012345678|123456789|234567890|987654321|876543210"
 _DEFAULT_PHONE = f"({_ALIKE}|{_RUNS}|000000)$"
@@ -53,7 +56,7 @@ def phone(text: Any) -> Any:
     switchboards and many people. Numbers from abroad need their country code. Ten digits that are a mobile number
     are one that lost its zero to a spreadsheet.
     """
-    digits = _plain(text.replace("(0)", ""), "/", r"^[+]?[0-9]+$")
+    digits = _without_separators(text.replace("(0)", ""), "/")
     plus = ibis.cases(
         (digits.startswith("+"), digits),
         (digits.startswith("00"), ibis.literal("+") + digits.substr(2)),
@@ -76,7 +79,8 @@ def phone(text: Any) -> Any:
 
 def pnc_id(text: Any) -> Any:
     """A PNC identifier as `YYYY/NNNNNNNL`, or null where it is none or its check letter is wrong."""
-    plain = _plain(text, "", "^[0-9A-Za-z/]+$")
+    left = _without_separators(text)
+    plain = left.upper()
     year = _first(
         plain, (r"^([0-9]{4}|[0-9]{2})/[0-9]{1,7}[A-Z]$", r"^([0-9]{4})[0-9]{7}[A-Z]$", r"^([0-9]{2})[0-9]{7}[A-Z]$")
     )
@@ -92,7 +96,7 @@ def pnc_id(text: Any) -> Any:
     remainder = (two + padded).try_cast("int64") % len(PNC_LETTERS)
     right = remainder.cases(*enumerate(PNC_LETTERS), else_=ibis.null("string"))
     known = full.try_cast("int64").between(FIRST_YEAR, LAST_YEAR) & (padded != "0000000")
-    whole = year.notnull() & serial.notnull() & known & (letter == right)
+    whole = left.re_search(_ASCII) & year.notnull() & serial.notnull() & known & (letter == right)
     return ibis.cases((whole, full + ibis.literal("/") + padded + letter), else_=ibis.null("string"))
 
 
@@ -101,23 +105,22 @@ def vehicle(text: Any) -> Any:
 
     O and 0, and I and 1, are exchanged by position, only where the value is no registration as it stands.
     """
-    plain = _plain(text, "/", "^[0-9A-Za-z]+$")
+    left = _without_separators(text, "/")
+    plain = left.upper()
     seven = plain.length() == 7
     current = _letters(plain.substr(0, 2)) + _figures(plain.substr(2, 2)) + _letters(plain.substr(4, 3))
     issued = [plain.re_search(form) for form in _ISSUED]
     as_it_stands = issued[0] | issued[1] | issued[2] | issued[3] | issued[4]
     return ibis.cases(
+        (~left.re_search(_ASCII), ibis.null("string")),
         (as_it_stands, plain),
         (seven & current.re_search(_CURRENT), current),
         else_=ibis.null("string"),
     )
 
 
-def _plain(text: Any, more: str, form: str) -> Any:
-    """A text in capitals without what may stand between its parts; null where anything is left that is not of them."""
-    # The form is looked at before the capitals: other letters have capitals among A to Z.
-    left = text.re_replace(_BETWEEN.replace("[", f"[{more}", 1), "")
-    return ibis.cases((left.re_search(form), left.upper()), else_=ibis.null("string"))
+def _without_separators(text: Any, more: str = "") -> Any:
+    return text.re_replace(_BETWEEN.replace("[", f"[{more}", 1), "")
 
 
 def _first(text: Any, patterns: tuple[str, ...]) -> Any:

@@ -313,11 +313,25 @@ def test_two_nodes_in_one_schema_have_tables_of_different_names():
 
 
 def test_a_day_is_read_strictly_in_duckdb_too():
-    """Only ISO 8601: other separators, blanks and words that DuckDB would take are missing and counted."""
-    texts = ["2024-01-05", "2024-01-05T10:00", "2024-05", "2024/01/05", "infinity  x", "2024-01-5  T", "-024-01-05"]
+    """Only ISO 8601: other separators, blanks, words and times that there are not, are missing and counted."""
+    days = [
+        "2024-01-05",
+        "2024-01-05T10:00",
+        "2024-01-05 23:59:59.1234567+01:00",
+        "2024-01-05 10:00:00 +01:00",
+        "2024-01-05T10:00Z",
+        "2024-05",
+    ]
+    none = [
+        "2024/01/05", "infinity  x", "2024-01-5  T", "-024-01-05", "2024-02-30", "2024-13", "0000-01-01", "2024-01-05T", "2024-01-05Tx",
+        "2024-01-05 garbage", "2024-01-05 99:99", "2024-01-05 10:00 Europe/Moscow", "2024-01-05 10", "2024-01-051",
+    ]  # fmt: skip
+    texts = days + none
     table = ibis.table({"a": "string"}, name="t")
     statement = DUCKDB.sql(table.select(day=iso_day(table["a"])))
     database = duckdb.connect()
     database.execute("CREATE TABLE t (a VARCHAR)")
     database.executemany("INSERT INTO t VALUES (?)", [[text] for text in texts])
-    assert [day is not None for (day,) in database.execute(statement).fetchall()] == [True] * 3 + [False] * 4
+    assert [day is not None for (day,) in database.execute(statement).fetchall()] == [True] * len(days) + [False] * len(
+        none
+    )
