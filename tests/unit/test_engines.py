@@ -24,6 +24,7 @@ from node.database import open_for_load
 from node.dates import DIRECTIVES, iso_day, iso_of, pattern_of
 from node.distributed import Workshop, _without_excluded
 from node.engine import DUCKDB, SPARK, TRINO
+from node.expression import build
 from node.identifiers import Keys, secrets_of, table_tag
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
@@ -89,6 +90,19 @@ def test_coding_and_bounding_compile_for_every_engine(engine):
     assert "TRY_CAST" in code
     assert "ROW_NUMBER() OVER (PARTITION BY" in bound
     assert not re.search("try_strptime|getvariable|rowid", code + bound, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("engine", GRAMMARS, ids=GRAMMARS.values())
+def test_expressions_compile_for_every_engine(engine):
+    """Comparisons of every kind are the engine's own language, and no reckoning in them can fail on a value."""
+    table = ibis.table(TYPES | {"n": "int64", "t": "timestamp", "z": "timestamp('UTC')"}, name="records")
+    columns = {name: table[name] for name in table.columns}
+    texts = ["role <> 'N'", "(NOT hidden) = TRUE", "n + 1 > n * n", "seen = n", "t = '2025-01-01'", "z < '2025-01-01 10:00'", "role = hidden",
+             "CAST(role AS INTEGER)", "loss LIKE '5%'", "role NOT IN ('a', 'b')", "COALESCE(role, '') || n"]  # fmt: skip
+    statement = engine.sql(table.select(**{f"v{at}": build(text, columns, engine) for at, text in enumerate(texts)}))
+    (parsed,) = sqlglot.parse(statement, read=GRAMMARS[engine])
+    assert len(parsed.expressions) == len(texts)
+    assert not re.search(r"(?<!TRY_)CAST\(`?\"?t0`?\"?[.]`?\"?(role|seen)", statement), "texts are only tried"
 
 
 def test_no_secret_is_in_a_statement_for_spark():

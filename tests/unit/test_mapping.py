@@ -13,6 +13,7 @@ from cordon.errors import Misconfigured
 from node.coding import coded
 from node.engine import DUCKDB
 from node.identifiers import Keys
+from node.joining.holdings import missing_columns
 from node.load import check, load
 from node.mapping import Mapping
 from node.normalise import PNC_LETTERS
@@ -261,6 +262,15 @@ def test_unknown_values_and_codes_are_compared_as_what_the_source_holds():
         coded_row({"day": {"source": "day", "unknown": ["31/12/1899"]}})
 
 
+def test_a_month_stays_a_month_in_every_zone():
+    """Its first day is no instant that a zone could move; a time stamp is one."""
+    day = {"day": {"source": "text", "time_zone": "America/New_York"}}
+    made = {
+        text: coded_row(day, text=f"'{text}'")["day"] for text in ("2025-06", "2025-06-01T02:00", "2025-06-01 12:00")
+    }
+    assert made == {"2025-06": 20240, "2025-06-01T02:00": 20239, "2025-06-01 12:00": 20240}
+
+
 def test_a_long_text_is_told_by_its_beginning():
     """Of a value that no code stands for, 80 characters are kept for the report."""
     row = coded_row({"role": {"source": "text"}}, text="repeat('x', 1000)")
@@ -372,6 +382,15 @@ def test_rows_of_a_row_unit_are_one_unit_where_their_key_is_one(force):
     force.write("number,kind", "1,a", "1,b", "2,a", ",a", ",a")
     quality = force.load({column: {"source": "kind"}}, deduplicate=["number"]).quality
     assert (quality.rows_repeated, quality.rows_kept) == (1, 4)
+
+
+def test_a_column_that_tells_rows_apart_is_looked_for_in_the_source():
+    """Of a row unit `deduplicate` names columns of the source, of a person those of the contract."""
+    given = {"source": "a.csv", "columns": {"colour": {"source": "kind"}}, "deduplicate": ["number"]}
+    mapping = Mapping.model_validate(BASE | given)
+    assert missing_columns(mapping, {"kind": "VARCHAR"}, row_contract()) == {"number"}
+    assert missing_columns(mapping, {"kind": "VARCHAR", "number": "BIGINT"}, row_contract()) == set()
+    assert missing_columns(mapping, {"kind": "VARCHAR"}, person_contract()) == set()
 
 
 @pytest.mark.parametrize("name", ["person", "no_such", "loss"])
