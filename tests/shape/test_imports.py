@@ -25,7 +25,18 @@ SQL = (
 )
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
 
-EXPRESSIONS = ("bounding", "coding", "compile", "dates", "distributed", "engine", "expression", "normalise", "recipe")
+EXPRESSIONS = (
+    "bounding",
+    "coding",
+    "compile",
+    "dates",
+    "distributed",
+    "engine",
+    "expression",
+    "normalise",
+    "recipe",
+    "values",
+)
 """The parts of a node that say what is computed, for whichever engine holds the records."""
 
 
