@@ -7,8 +7,10 @@ serves until the new one is whole. docs/data.md, docs/privacy.md §1.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +27,7 @@ from node.quality import Finding, Quality, compare, measure_columns, measure_uni
 from node.recipe import Recipe, bounding
 from node.snapshot import SNAPSHOT, last_quality, put_in_place, snapshot_path, write_label
 from node.staging import TAKEN, Staging
-from node.vintage import declared
+from node.vintage import LOAD_ID_BYTES, Vintage
 
 Progress = Callable[[str], None]
 
@@ -96,6 +98,10 @@ def _build(
     mapping: Mapping, contract: Contract, state: Path, linkage_key: Path | None, told_of: _Told, *, keep: bool
 ) -> Outcome:
     mapping.check(contract)
+    if mapping.as_at > datetime.now(UTC).date() + timedelta(days=1):
+        raise Misconfigured(
+            f"as_at is {mapping.as_at}, which is yet to come", hint="write the date that the records are as at"
+        )
     keys = read_keys(state, linkage_key)
     target = snapshot_path(state, contract.dataset, contract.version)
     make = _build_here if mapping.engine is None else _build_there
@@ -178,6 +184,22 @@ def _build_there(
         ) from None
     finally:
         building.unlink(missing_ok=True)
+
+
+def declared(mapping: Mapping, contract: Contract) -> Vintage:
+    """The label of a new load."""
+    return Vintage(
+        dataset=contract.dataset,
+        version=contract.version,
+        contract=bytes(contract.digest),
+        domain=mapping.domain,
+        as_at=mapping.as_at.isoformat(),
+        first_month=mapping.first_month,
+        last_month=mapping.last_month,
+        max_age_days=mapping.max_age_days or 0,
+        load_id=secrets.token_bytes(LOAD_ID_BYTES),
+        note=mapping.note,
+    )
 
 
 def _differences(target: Path, contract: Contract, quality: Quality, keys: Keys) -> tuple[Finding, ...] | None:

@@ -19,11 +19,11 @@ from cordon.contract import Contract
 from cordon.errors import CordonError, Misconfigured
 from cordon.manifest import read_manifest
 from node.config import NodeConfig
-from node.mapping import Mapping
 from node.options import DEFAULT_CONFIG, ConfigPath
 
 if TYPE_CHECKING:
     from node.load import Outcome
+    from node.mapping import Mapping
 
 Dataset = Annotated[str | None, typer.Option(help="Only this data set.")]
 
@@ -150,6 +150,8 @@ def _do(job: Job, settings: NodeConfig, work: Work) -> None:
 
 
 def _jobs(settings: NodeConfig, catalogue: Catalogue, dataset: str | None) -> tuple[list[Job], list[CordonError]]:
+    from node.mapping import Mapping  # noqa: PLC0415 - as above
+
     jobs: list[Job] = []
     failures: list[CordonError] = []
     for path in settings.mappings:

@@ -152,9 +152,13 @@ class Mapping(ConfigModel):
     unit, source columns that make a row what it is: rows that are alike in them are one unit, and one stays."""
 
     @model_validator(mode="after")
-    def _months_are_in_order(self) -> Self:
+    def _dates_are_in_order(self) -> Self:
         if self.first_month > self.last_month:
             raise ValueError("first_month must not come after last_month")
+        if self.as_at.isoformat()[:7] < self.last_month:
+            raise ValueError(
+                "as_at lies before last_month: records are not of months after the date that they are as at"
+            )
         return self
 
     def check(self, contract: Contract) -> None:
@@ -169,6 +173,7 @@ class Mapping(ConfigModel):
             if name not in known:
                 raise Misconfigured(f"mapping: {self.dataset} v{self.version} has no column {name}")
             _check_column(mapped, known[name])
+        self._check_months(contract)
         for rule in self.exclude:
             # A column that is a text here may be a truth value in the source.
             if kind_over_texts(rule.where) not in {"boolean", "string"}:
@@ -180,10 +185,26 @@ class Mapping(ConfigModel):
             if name not in self.columns or isinstance(known[name], Identifier):
                 raise Misconfigured(f"mapping: deduplicate names {name}, which is no mapped column that is stored")
 
+    def _check_months(self, contract: Contract) -> None:
+        dates = [column for column in contract.columns if isinstance(column, Date) and column.name in self.columns]
+        first, last = (f"{month}-01" for month in (self.first_month, self.last_month))
+        if dates and not any(column.min.isoformat() <= first and last <= column.max.isoformat() for column in dates):
+            covers = ", ".join(f"{column.name} from {column.min} to {column.max}" for column in dates)
+            raise Misconfigured(
+                f"mapping: first_month and last_month lie outside of what {self.dataset} v{self.version} covers",
+                hint=f"it covers {covers}",
+            )
+
+
+def _refuse_two_meanings(mapped: ColumnMapping, column: Category) -> None:
+    twice = sorted(set(mapped.read_codes(column)) & set(mapped.unknown))
+    if twice:
+        raise Misconfigured(f"mapping: {column.name}: {twice[0]!r} stands under codes and under unknown")
+
 
 def _check_column(mapped: ColumnMapping, column: Column) -> None:
     if isinstance(column, Category):
-        mapped.read_codes(column)
+        _refuse_two_meanings(mapped, column)
     elif mapped.codes or mapped.codes_file:
         raise Misconfigured(f"mapping: {column.name} is a {column.kind} and has no codes")
     if (mapped.time_zone or mapped.formats) and not isinstance(column, Date):

@@ -19,7 +19,6 @@ from node.config import NodeConfig
 from node.gate import Holding
 from node.ledger import Ledger
 from node.policy import Policy
-from node.snapshot import snapshot_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Office:
         """
         # Reading a snapshot takes a library that loads slowly; most commands do without.
         from node.aggregate import Snapshot  # noqa: PLC0415
+        from node.snapshot import snapshot_path  # noqa: PLC0415
 
         held = {}
         for name, (contract, _) in self.catalogue.items():

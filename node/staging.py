@@ -139,7 +139,8 @@ class Staging:
             done = frozenset(str(name) for (name,) in database.execute("SELECT name FROM done_").fetchall())
         except Fault:
             row, done = None, nothing
-        recent = row is not None and row[0] == digest and 0 <= time.time() - row[1] < LONGEST_BREAK_SECONDS
+        longest = min(LONGEST_BREAK_SECONDS, opened.longest_break_seconds)
+        recent = row is not None and row[0] == digest and 0 <= time.time() - row[1] < longest
         if recent and done and opened.continues(done):
             return database, done
         database.close()

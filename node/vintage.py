@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
-
-from cordon.contract import Contract
-from node.mapping import Mapping
 
 LOAD_ID_BYTES = 16
 
@@ -28,19 +24,3 @@ class Vintage:
     load_id: bytes
     """Random, new at each load, whether or not anything changed: it tells nothing."""
     note: str
-
-
-def declared(mapping: Mapping, contract: Contract) -> Vintage:
-    """The label of a new load."""
-    return Vintage(
-        dataset=contract.dataset,
-        version=contract.version,
-        contract=bytes(contract.digest),
-        domain=mapping.domain,
-        as_at=mapping.as_at.isoformat(),
-        first_month=mapping.first_month,
-        last_month=mapping.last_month,
-        max_age_days=mapping.max_age_days or 0,
-        load_id=secrets.token_bytes(LOAD_ID_BYTES),
-        note=mapping.note,
-    )

@@ -33,7 +33,9 @@ from node.load import load
 from node.mapping import Mapping
 from node.snapshot import snapshot_path
 
-CONTRACTS = {c.dataset: c for c in map(Contract.from_toml, bundled_contracts()) if c.version == 1}
+CONTRACTS = {
+    c.dataset: c for c in map(Contract.from_toml, bundled_contracts()) if c.version == 1 and c.dataset != "outcomes"
+}
 FEW = ("city-of-london", "cumbria", "durham", "essex", "kent", "warwickshire")
 RHO = Rho(500_000_000)
 FALSE_ALARM = 1e-6

@@ -26,11 +26,11 @@ from node.distributed import Workshop, _without_excluded
 from node.engine import DUCKDB, SPARK, TRINO
 from node.expression import build
 from node.identifiers import Keys, secrets_of, table_tag
+from node.load import declared
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
 from node.quality import Quality
 from node.snapshot import snapshot_path, write_label
-from node.vintage import declared
 
 KEYS = Keys(b"\x01" * 32, b"\x02" * 32)
 GRAMMARS = {SPARK: "spark", TRINO: "trino"}

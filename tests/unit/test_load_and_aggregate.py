@@ -187,16 +187,16 @@ def test_at_most_k_rows_of_each_unit_remain(folder):
 
 
 def test_each_load_draws_anew_which_rows_remain(folder):
-    """Over twenty loads of one person with eight rows, every row remains at some time and not always the same ones."""
+    """Over twelve loads of one person with eight rows, most rows remain at some time and not always the same ones."""
     rows = [("p1", "S", str(at), "2025-01-01") for at in range(8)]
     seen = []
-    for _ in range(20):
+    for _ in range(12):
         fill(folder, rows)
         seen.append(frozenset(loss for (loss,) in stored(folder, "SELECT loss FROM snapshot")))
     assert all(len(kept) == 3 for kept in seen)
-    # That two rows never remain in 20 draws of 3 of 8 has a probability below 28 · (20/56)^20, about 3 in 10^8.
+    # That three rows never remain in 12 draws of 3 of 8 has a probability below 56 · (10/56)^12, about 6 in 10^8.
     assert len(set(seen)) > 5
-    assert len(frozenset.union(*seen)) >= 7
+    assert len(frozenset.union(*seen)) >= 6
 
 
 def test_rows_without_unit_are_each_their_own(folder):

