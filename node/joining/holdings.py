@@ -23,7 +23,7 @@ from node.ledger import Ledger
 from node.mapping import Mapping
 from node.policy import Policy
 from node.snapshot import snapshot_path
-from node.source.chunks import check_columns
+from node.source.chunks import nearest
 from node.source.model import Source
 
 LEDGER_SECONDS = 3.0
@@ -234,11 +234,7 @@ def _source_finding(
 
 
 def _with_nearest(name: str, columns: ReadOnly[str, str]) -> str:
-    try:
-        check_columns(columns, [name], "")
-    except Misconfigured as error:
-        return f"{name!r}, and {error.hint}"
-    return repr(name)
+    return f"{name!r}, and {nearest(columns, name)}"
 
 
 def _said_once(words: str, warnings: tuple[str, ...]) -> str:

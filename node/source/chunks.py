@@ -92,14 +92,14 @@ def check_columns(columns: Mapping[str, str], wanted: Sequence[str], place: str)
     """
     missing = [name for name in wanted if name not in columns]
     if missing:
-        there = {column.strip().casefold(): column for column in columns}
+        there = _folded(columns)
         if not any(name.strip().casefold() in there for name in wanted):
             raise Misconfigured(
                 f"{place} has none of the columns that the mapping names: {', '.join(map(repr, missing))}",
                 hint="correct them in the mapping; if it is a CSV file, its first line does not look like a header "
                 "with these names",
             )
-        raise Misconfigured(f"{place} has no column {missing[0]!r}", hint=_nearest(there, missing[0]))
+        raise Misconfigured(f"{place} has no column {missing[0]!r}", hint=nearest(columns, missing[0]))
     folded: dict[str, str] = {}
     for name in wanted:
         other = folded.setdefault(name.casefold(), name)
@@ -110,11 +110,17 @@ def check_columns(columns: Mapping[str, str], wanted: Sequence[str], place: str)
             )
 
 
-def _nearest(folded: Mapping[str, str], name: str) -> str:
+def nearest(columns: Mapping[str, str], name: str) -> str:
+    """Which of a source's columns a name that is none of them may mean, in words; shows no name that may be a value."""
+    folded = _folded(columns)
     near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
     if near and (near[0] == name.strip().casefold() or looks_like_a_name(folded[near[0]])):
         return f"the nearest name there is {folded[near[0]]!r}"
     return f"none of its {len(folded)} columns is called nearly so"
+
+
+def _folded(columns: Mapping[str, str]) -> dict[str, str]:
+    return {column.strip().casefold(): column for column in columns}
 
 
 def looks_like_a_name(text: str) -> bool:

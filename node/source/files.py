@@ -15,6 +15,7 @@ import duckdb
 from cordon.errors import Misconfigured
 from node.database import open_to_read
 from node.source import text, zstandard
+from node.source.alike import compare, compare_headers
 from node.source.chunks import FILE_BREAK_SECONDS, Chunk, Connection, check_columns, literal, quoted
 from node.source.model import Kind, Source
 
@@ -169,7 +170,7 @@ class CsvFiles(Files):
         self._copies: dict[Path, Path] = {}
         first = self._files[0].path
         for path, names in self._headers.items():
-            _compare_headers(first, self._headers[first], path, names)
+            compare_headers(first, self._headers[first], path, names)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -240,7 +241,7 @@ class ParquetFiles(Files):
         first = self._files[0].path
         self._columns = layouts[first]
         for path, layout in layouts.items():
-            _compare(first, list(self._columns), path, list(layout))
+            compare(first, list(self._columns), path, list(layout))
             for name, kind in layout.items():
                 if self._columns[name] != kind:
                     raise Misconfigured(
@@ -268,36 +269,6 @@ def _layout(path: Path, scratch: Path) -> dict[str, str]:
         raise Misconfigured(
             f"{path} cannot be read: it is cut off, or not a Parquet file", hint="copy or export it again"
         ) from None
-
-
-def _compare_headers(first: Path, expected: Sequence[str], path: Path, names: Sequence[str]) -> None:
-    """As `_compare`, without the names: where there is no header, they are values of a record."""
-    lacking = [expected.index(name) + 1 for name in expected if name not in names]
-    further = [names.index(name) + 1 for name in names if name not in expected]
-    if lacking or further:
-        parts = [f"it lacks what is {_columns(lacking)} there"] if lacking else []
-        parts += [f"its own {_columns(further)} is not there"] if further else []
-        raise Misconfigured(
-            f"{path} has other columns than {first}: {', and '.join(parts)}",
-            hint="all files of a source have the same columns in their first lines, in any order",
-        )
-
-
-def _columns(positions: Sequence[int]) -> str:
-    shown = ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
-    return f"column {shown}"
-
-
-def _compare(first: Path, expected: Sequence[str], path: Path, names: Sequence[str]) -> None:
-    lacking = [name for name in expected if name not in names]
-    further = [name for name in names if name not in expected]
-    if lacking or further:
-        parts = [f"it lacks {', '.join(map(repr, lacking))}"] if lacking else []
-        parts += [f"it also has {', '.join(map(repr, further))}"] if further else []
-        raise Misconfigured(
-            f"{path} has other columns than {first}: {'; '.join(parts)}",
-            hint="all files of a source have the same columns, in any order",
-        )
 
 
 def _reader(path: Path, scratch: Path) -> Connection:
