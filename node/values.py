@@ -93,6 +93,11 @@ def is_null(value: Any) -> bool:
     return isinstance(value.op(), operations.Literal) and value.op().value is None
 
 
+def _is_empty(value: Any) -> bool:
+    held = literal_in(value)
+    return isinstance(held, str) and not held.strip(BLANKS)
+
+
 def _is_short(value: Any) -> bool:
     held = literal_in(value)
     return held is not None and abs(held) < _EXACT_IN_FLOAT
@@ -235,6 +240,8 @@ class Values:
             return turned(self.compare(left, right, "__eq__"))
         if is_null(left) or is_null(right):
             return ibis.literal(False)
+        if _is_empty(left) or _is_empty(right):
+            return self._empty(right if _is_empty(left) else left, how)
         kinds = {self._kind(left), self._kind(right)}
         if "day" in kinds:
             left, right = self._days(left, right)
@@ -243,7 +250,7 @@ class Values:
         elif "number" in kinds:
             return self._numbers(left, right, how)
         else:
-            left, right = (self._worded(value) for value in (left, right))
+            left, right = self.present(left), self.present(right)
         return getattr(left, how)(right).fill_null(False)
 
     def among(self, value: Any, others: Sequence[Any]) -> Any:
@@ -252,9 +259,10 @@ class Values:
         Raises:
             Misconfigured: as for `compare`.
         """
-        if self._kind(value) == "text" and all(isinstance(literal_in(other), str) for other in others):
+        words = [literal_in(other) for other in others if not _is_empty(other)]
+        if self._kind(value) == "text" and len(words) == len(others) and all(isinstance(word, str) for word in words):
             # A long list is one part of a statement.
-            return self.present(value).isin([self._worded(other) for other in others]).fill_null(False)
+            return self.present(value).isin([word.strip(BLANKS) for word in words]).fill_null(False)
         return chained(or_, [self.compare(value, other, "__eq__") for other in others])
 
     def _kind(self, value: Any) -> str:
@@ -265,12 +273,11 @@ class Values:
             return "truth value"
         return "day" if kind.is_date() or kind.is_timestamp() else "text"
 
-    def _worded(self, value: Any) -> Any:
-        if literal_in(value) is not None and not literal_in(value).strip(BLANKS):
-            raise self._wrong(
-                "compares with an empty text, and empty texts are missing", "write IS NULL or IS NOT NULL"
-            )
-        return self.present(value)
+    def _empty(self, value: Any, how: str) -> Any:
+        """Whether a value is the empty text: missing, that is. People mean so, whatever a source makes of it."""
+        if how != "__eq__":
+            raise self._wrong("asks what is more or less than an empty text", "write IS NULL or IS NOT NULL")
+        return self.known(value).isnull()
 
     def _truths(self, left: Any, right: Any) -> tuple[Any, Any]:
         if "number" in (self._kind(left), self._kind(right)):

@@ -187,7 +187,7 @@ class Maker:
             lambda: Part(f"{first.sql} AND {second.sql}", lambda row: bool(first.of(row)) and bool(second.of(row))),
             lambda: Part(f"{first.sql} OR {second.sql}", lambda row: bool(first.of(row)) or bool(second.of(row))),
             lambda: Part(f"NOT {first.sql}", lambda row: not first.of(row)),
-            lambda: Part(f"(NOT {first.sql}) = {second.sql}", lambda row: compared(not first.of(row), second.of(row), "=")),
+            lambda: Part(f"(NOT {first.sql}) {how} {second.sql}", lambda row: compared(not first.of(row), second.of(row), how)),
             lambda: Part(f"{first.sql} = {second.sql}", lambda row: compared(first.of(row), second.of(row), "=")),
             lambda: Part(f"{first.sql} = {text.sql}", lambda row: compared(first.of(row), text.of(row), "=")) if not text.sql.startswith("'") else first,
             lambda: Part(f"{one.sql} IN ({other.sql}, {third.sql})", either),

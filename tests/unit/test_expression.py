@@ -80,11 +80,11 @@ def test_a_missing_value_is_equal_to_nothing():
         "gap <> 'N'", "NOT (gap = 'N')", "NOT gap = 'N'", "gap NOT IN ('N', 'X')", "gap NOT LIKE 'N%'", "gap <> gap",
         "blank <> 'N'", "blank IS NULL", "gap NOT BETWEEN 'a' AND 'b'", "NOT none", "none <> TRUE", "NOT (none AND yes)",
         "(NOT none) = yes", "(NOT yes) = FALSE", "(word NOT IN ('N')) = TRUE", "NOT yes = FALSE", "NULL <> 1",
-        "REPLACE(word, 'Y', '') IS NULL", "gap <> 5", "NOT id = NULL",
+        "REPLACE(word, 'Y', '') IS NULL", "gap <> 5", "NOT id = NULL", "gap = ''", "blank = ' '", "word <> ''", "gap IN ('Y', '')", "COALESCE(gap, '') = ''",
     ]  # fmt: skip
     false = [
         "gap = 'N'", "gap = gap", "gap < 'N'", "gap IN ('N')", "gap LIKE '%'", "gap BETWEEN 'a' AND 'b'", "none", "yes AND none",
-        "(NOT yes) = yes", "blank = gap", "none = FALSE", "CASE WHEN gap = 'a' THEN yes ELSE FALSE END", "gap = 5",
+        "(NOT yes) = yes", "blank = gap", "none = FALSE", "gap <> ''", "word IN ('', 'N')", "(NOT (yes = FALSE)) < FALSE", "CASE WHEN gap = 'a' THEN yes ELSE FALSE END", "gap = 5",
     ]  # fmt: skip
     assert values(*true) == dict.fromkeys(true, True)
     assert values(*(f"NOT NOT ({text})" for text in false)) == {f"NOT NOT ({text})": False for text in false}
@@ -140,8 +140,8 @@ def test_whole_numbers_stay_whole_and_no_value_makes_a_statement_fail():
         ("yes = 'maybe'", "'maybe'"), ("yes IN ('Y', 'P')", "'P'"), ("CASE yes WHEN 'S' THEN 1 END", "'S'"), ("x = 'five'", "'five'"),
         ("d = '01/03/2025'", "a date with '01/03/2025'"), ("d = '2025-03'", "'2025-03'"), ("d = '2025-02-30'", "'2025-02-30'"),
         ("d = '2025-03-01 00:00'", "a date with"), ("t > '01/03/2025 14:05'", "time stamp"), ("t = '2025-03-01 14:05Z'", "time stamp"),
-        ("t = 5", "day with a number"), ("d = yes", "day with a truth value"), ("gap = ''", "empty"), ("word IN ('', 'Y')", "empty"),
-        ("COALESCE(gap, '') = ' '", "empty"), ("(yes = TRUE) IS NULL", "condition is missing"), ("(NOT yes) IS NOT NULL", "condition is missing"),
+        ("t = 5", "day with a number"), ("d = yes", "day with a truth value"), ("gap > ''", "empty"),
+         ("(yes = TRUE) IS NULL", "condition is missing"), ("(NOT yes) IS NOT NULL", "condition is missing"),
         ("(word NOT IN ('N')) IS NULL", "condition is missing"), ("word LIKE '100\\%'", "may not"), ("DATE(5)", "number as a date"),
         ("DATE(x)", "number as a date"), ("YEARS_BETWEEN(id, d)", "number as a date"), ("YEARS_BETWEEN(yes, d)", "truth value as a date"),
         ("ROUND(x, 99999999999999999999)", "may not"), ("ROUND(x, 16)", "may not"), ("SUBSTRING(word, 99999999999999999999)", "columns"),
