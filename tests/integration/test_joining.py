@@ -94,12 +94,13 @@ class Joining:
     def write_own(self) -> None:
         """Mapping, records and budget, as the force's analyst and officers would."""
         names = re.findall(r'^source = "([^"/]+)"$', MAPPING.read_text(encoding="utf-8"), re.MULTILINE)
+        names.append("Policing operation")  # which its exclusion names
         with (self.folder / "stops.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(names)
             known = {"Month": "2019-06", "Date": "2019-06-03T10:00:00+00:00", "Gender": "F"}
             writer.writerows([known.get(name, "") for name in names] for _ in range(20))
-        text = re.sub(r'^source = "/.*"$', 'source = "../stops.csv"', MAPPING.read_text("utf-8"), flags=re.MULTILINE)
+        text = re.sub(r'^path = "/.*"$', 'path = "../stops.csv"', MAPPING.read_text("utf-8"), flags=re.MULTILINE)
         (self.folder / "mappings" / "stop_search.toml").write_text(text, encoding="utf-8")
         settings = self.config.read_text(encoding="utf-8")
         self.config.write_text(settings.replace("mappings = []", 'mappings = ["mappings/stop_search.toml"]'))
@@ -216,5 +217,5 @@ def test_the_doctors_lines_are_for_people(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr()
     first, last = said.out.splitlines()
     assert first.startswith("to do    configuration  cannot read")
-    assert f" → correct {tmp_path / 'node.toml'}" in first
+    assert " → lay a node out with `cordon node init FOLDER`, or name its node.toml with --config" in first
     assert (last, said.err) == ("0 ok, 0 warnings, 1 to do", "")
