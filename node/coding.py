@@ -15,12 +15,14 @@ import ibis
 
 from cordon.contract import UNKNOWN, Category, Contract, Date, Identifier, Number
 from cordon.errors import Misconfigured
+from node.dates import ISO_INSTANT, ISO_MONTH, day_in, iso_day
 from node.engine import HEX_DIGITS, Engine, function
 from node.expression import build, names_in
 from node.identifiers import UNIT, Keys, secrets_of
 from node.mapping import ColumnMapping
 from node.mapping import Mapping as SourceMapping
 from node.normalise import SCHEMES
+from node.values import number_in, truth_in
 
 RANK = "rank_"
 UNIT_REST = "unit_rest_"
@@ -38,6 +40,9 @@ MENDED_SUFFIX = "__mended"
 LOCAL_SUFFIX = "__local"
 """The source's own text of a value that was mended; never of an identifier."""
 
+MOST_LOCAL = 80
+"""Characters of it that are kept: a long one is a note, and a report needs none."""
+
 RECORDS = "records"
 """The table of source rows that `coded` reads."""
 
@@ -51,12 +56,6 @@ _EPOCH = ibis.date(1970, 1, 1)
 
 _LARGEST = sys.float_info.max
 """What is beyond is infinite, or no number."""
-
-_ISO_INSTANT = (
-    "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
-    "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$"
-)
-"""ISO 8601, of which engines take more and less, each in its own way."""
 
 
 def columns_named(mapping: SourceMapping) -> tuple[str, ...]:
@@ -152,6 +151,7 @@ class _Coding:
         self._secrets = secrets_of(keys, mapping, contract)
         self._places = {name: at for at, name in enumerate(mapping.columns)}
         self._mapped = [(name, mapped, contract.column(name)) for name, mapped in mapping.columns.items()]
+        self._kinds: dict[str, Any] = {}
         self._rows = records
         self._rows = records.select(self._texts())
         self._joined = self._join_codes()
@@ -180,47 +180,67 @@ class _Coding:
             parts["key"] = self._key()
         for name, mapped, column in self._mapped:
             value = self._value(mapped)
-            text = self._engine.text_of(value).strip().nullif("")
+            text = self._plain(value)
             if mapped.unknown:
-                text = ibis.cases((text.isin(mapped.unknown), ibis.null("string")), else_=text)
+                text = ibis.cases((self._is_unknown(name, mapped, value), ibis.null("string")), else_=text)
+            self._kinds[name] = value.type()
             parts[f"text_{self._places[name]}"] = text
             if isinstance(column, Date) and value.type().is_temporal():
                 parts[f"time_{self._places[name]}"] = value
         return parts
 
+    def _plain(self, value: Any) -> Any:
+        """A value as text without blanks at both ends; null where nothing is left."""
+        return self._engine.trimmed(value) if value.type().is_string() else self._engine.text_of(value)
+
+    def _is_unknown(self, name: str, mapped: ColumnMapping, value: Any) -> Any:
+        """Whether a value is one that means that nothing is known, compared as what it is."""
+        kind = value.type()
+        if kind.is_date() or kind.is_timestamp():
+            days = [day_in(text, mapped.formats) for text in mapped.unknown]
+            if None in days:
+                raise Misconfigured(
+                    f"mapping: {name}: the source holds dates, and {mapped.unknown[days.index(None)]!r} is none",
+                    hint="write it under `unknown` as YYYY-MM-DD or in one of `formats`",
+                )
+            return (value.date() if kind.is_timestamp() else value).isin(days)
+        if kind.is_boolean():
+            return value.isin([known for known in map(truth_in, mapped.unknown) if known is not None])
+        if not kind.is_numeric():
+            return self._plain(value).isin(mapped.unknown)
+        numbers = [known for known in map(number_in, mapped.unknown) if known is not None]
+        if kind.is_integer():
+            return value.isin([int(known) for known in numbers if known == int(known)])
+        return value.isin([float(known) for known in numbers]) | self._plain(value).isin(mapped.unknown)
+
     def _value(self, mapped: ColumnMapping) -> Any:
         if mapped.source is not None:
             return self._rows[mapped.source]
-        return build(mapped.expression or "", self._named(), self._day_of, self._engine)
+        return build(mapped.expression or "", self._named(), self._engine)
 
     def _named(self) -> dict[str, Any]:
         return {name: self._rows[name] for name in self._rows.columns}
 
-    def _day_of(self, value: Any, form: str | None) -> Any:
-        if value.type().is_temporal():
-            return value.date() if value.type().is_timestamp() else value
-        return self._engine.time_of(value, [form]).date() if form is not None else _iso_day(value.strip())
-
     def _key(self) -> Any:
         """What makes a row of a row unit what it is, as one text; null where a part is missing."""
-        parts = [self._engine.text_of(self._rows[name]) for name in self._mapping.deduplicate]
+        parts = [self._plain(self._rows[name]) for name in self._mapping.deduplicate]
         # Lengths keep the parts apart, whatever stands in them.
         sized = [part.length().cast("string") + ibis.literal(":") + part for part in parts]
         return reduce(lambda one, other: one + other, sized)
 
     def _excluded(self) -> Any:
-        rules = [build(rule.where, self._named(), self._day_of, self._engine) for rule in self._mapping.exclude]
+        rules = [build(rule.where, self._named(), self._engine) for rule in self._mapping.exclude]
         for rule, value in zip(self._mapping.exclude, rules, strict=True):
             if not value.type().is_boolean():
                 raise Misconfigured(f"exclude: {rule.where!r} is no condition", hint="compare something, as in a = 'Y'")
-        numbered = [(rule, ibis.literal(number)) for number, rule in enumerate(rules, 1)]
+        numbered = [(rule.fill_null(False), ibis.literal(number)) for number, rule in enumerate(rules, 1)]
         return ibis.cases(*numbered, else_=ibis.literal(0)).cast("int16") if rules else ibis.literal(0).cast("int16")
 
     def _join_codes(self) -> frozenset[str]:
         """Look long code lists up in a table; the columns that are."""
         joined = []
         for name, mapped, column in self._mapped:
-            if isinstance(column, Category) and len(_lookup(column, mapped)) > MOST_CASES:
+            if isinstance(column, Category) and len(self._local(name, mapped, column)) > MOST_CASES:
                 place = self._places[name]
                 codes = ibis.table({"column_": "string", "local_": "string", "position_": "int16"}, name=CODES)
                 own = codes.filter(codes["column_"] == name).select(
@@ -231,6 +251,14 @@ class _Coding:
                 )
                 joined.append(name)
         return frozenset(joined)
+
+    def _local(self, name: str, mapped: ColumnMapping, column: Category) -> dict[str, int]:
+        """Local code → position, as this source writes its codes."""
+        lookup = _lookup(column, mapped)
+        if not self._kinds[name].is_boolean():
+            return lookup
+        known = [(truth_in(local), at) for local, at in lookup.items()]
+        return {str(truth).lower(): at for truth, at in known if truth is not None}
 
     # What is read from them
 
@@ -246,7 +274,9 @@ class _Coding:
             elif isinstance(column, Number):
                 parts[f"read_{self._places[name]}"] = self._whole(name, column)
             elif isinstance(column, Category) and name not in self._joined:
-                lookup = [(local, ibis.literal(at).cast("int16")) for local, at in _lookup(column, mapped).items()]
+                lookup = [
+                    (local, ibis.literal(at).cast("int16")) for local, at in self._local(name, mapped, column).items()
+                ]
                 position = self._text(name).fill_null("").cases(*lookup, else_=ibis.null("int16"))
                 parts[f"position_{self._places[name]}"] = position
             elif isinstance(column, Identifier) and column.scheme is not None and self._is_linked(column):
@@ -269,9 +299,10 @@ class _Coding:
             read = self._engine.time_of(local, mapped.formats)
             return (read if zone is None else self._engine.civil_time(read.cast("timestamp('UTC')"), zone)).date()
         if zone is None:
-            return _iso_day(local)
-        instant = ibis.cases((local.re_search(_ISO_INSTANT), local), else_=ibis.null("string"))
-        return self._engine.civil_time(self._engine.instant_of(instant), zone).date()
+            return iso_day(local)
+        instant = ibis.cases((local.re_search(ISO_INSTANT), local), else_=ibis.null("string"))
+        civil = self._engine.civil_time(self._engine.instant_of(instant), zone).date()
+        return ibis.cases((local.re_search(ISO_MONTH), iso_day(local)), else_=civil)
 
     def _whole(self, name: str, column: Number) -> Any:
         number = self._engine.number_of(self._text(name))
@@ -337,7 +368,7 @@ class _Coding:
 
     def _judged(self, name: str, values: dict[str, Any], *, mended: Any) -> dict[str, Any]:
         local = self._text(name)
-        told = ibis.cases((mended, local), else_=ibis.null("string"))
+        told = ibis.cases((mended, part_of(local, 0, MOST_LOCAL)), else_=ibis.null("string"))
         return values | {name + MISSING_SUFFIX: local.isnull(), name + MENDED_SUFFIX: mended, name + LOCAL_SUFFIX: told}
 
     def _unit(self) -> dict[str, Any]:
@@ -351,17 +382,6 @@ class _Coding:
 def part_of(text: Any, start: int, length: int) -> Any:
     """So many characters of a text, from the one at `start`, counted from 0."""
     return function("substring", ("string", "int32", "int32"), "string")(text, start + 1, length)
-
-
-def _iso_day(text: Any) -> Any:
-    """The day of an ISO 8601 text, of a month its first; null where the text is none."""
-    ends = (text.length() == 10) | part_of(text, 10, 1).isin(["T", " "])
-    day = ibis.cases(
-        (text.length() == 7, text + ibis.literal("-01")), (ends, part_of(text, 0, 10)), else_=ibis.null("string")
-    )
-    read = day.try_cast("date")
-    # Engines take other separators, single digits, signs, blanks and words too, each in its own way.
-    return ibis.cases((read.cast("string") == day, read), else_=ibis.null("date"))
 
 
 def _lookup(column: Category, mapped: ColumnMapping) -> dict[str, int]:

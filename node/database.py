@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +66,35 @@ def open_for_load(path: Path, scratch: Path) -> Database:
     )
     # What a text without an offset means must not depend on the machine.
     database.execute("SET TimeZone = 'UTC'")
+    return database
+
+
+def open_to_read(path: Path | None, scratch: Path, *, reachable: Sequence[Path] = ()) -> Database:
+    """Open a file that somebody else made, or nothing, to read from it: none of what it defines can reach further.
+
+    A view or a generated column is a statement of whoever made the file. Here it finds no variable, table or setting of
+    a load's, and no file.
+
+    Args:
+        path: a DuckDB file, which is opened for reading only; None for a database in memory.
+        scratch: folder for temporary files. DuckDB lets statements reach it, so it holds nothing else.
+        reachable: further files that statements may read and write, by their exact names.
+    """
+    database = duckdb.connect(
+        ":memory:" if path is None else str(path),
+        read_only=path is not None,
+        config={
+            "memory_limit": LOAD_MEMORY,
+            "temp_directory": str(scratch),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        },
+    )
+    # Only in this order: each closes the way back to the one before.
+    database.execute("SET TimeZone = 'UTC'")
+    database.execute(f"SET allowed_paths = [{', '.join(literal(str(file)) for file in reachable)}]")
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
     return database
 
 

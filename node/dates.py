@@ -7,9 +7,13 @@ year in two digits, and of month names in any case.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import ibis
+
+from cordon.errors import Misconfigured
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -30,6 +34,51 @@ DIRECTIVES = {
 
 FIRST_OF_1900S = 69
 """Years in two digits from here on are of the 1900s, those before of the 2000s: POSIX, strptime."""
+
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
+_OFFSET = "(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)"
+_YEAR = "[1-9][0-9]{3}"
+
+ISO_INSTANT = f"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ]{_CLOCK}{_OFFSET}?)?$"
+"""ISO 8601, of which engines take more and less, each in its own way."""
+
+ISO_MONTH = f"^{_YEAR}-[0-9]{{2}}$"
+ISO_DAY = f"^{_YEAR}-[0-9]{{2}}-[0-9]{{2}}$"
+_ISO_TEXT = f"^{_YEAR}-[0-9]{{2}}(-[0-9]{{2}}([T ]{_CLOCK}( ?{_OFFSET})?)?)?$"
+"""Behind the day stands nothing but a time that there is: what is cut off unread might be anything."""
+
+
+def iso_day(text: Any) -> Any:
+    """The day of an ISO 8601 text, of a month its first; null where the text is none."""
+    day = ibis.cases((text.length() == len("2025-06"), text + ibis.literal("-01")), else_=text.substr(0, 10))
+    return ibis.cases((text.re_search(_ISO_TEXT), day), else_=ibis.null("string")).try_cast("date")
+
+
+def day_in(text: str, formats: Iterable[str]) -> date | None:
+    """The day that a text of a mapping stands for: in ISO 8601, or in the first of the formats that fits."""
+    if re.fullmatch(_ISO_TEXT, text):
+        formats = ["%Y-%m-%d"]
+        text = (text + "-01")[:10]
+    for form in formats:
+        try:
+            return datetime.strptime(text, form).date()  # noqa: DTZ007 - a day, whatever the zone
+        except ValueError:
+            continue
+    return None
+
+
+def check_format(form: str) -> None:
+    """Check that a date can be read in a format.
+
+    Raises:
+        Misconfigured: it is empty, or has a letter that is not known.
+    """
+    letters = set(re.findall(r"%.?", form))
+    if not letters or not letters <= DIRECTIVES.keys():
+        raise Misconfigured(
+            f"the date format {form!r} has {'a letter that is not known' if letters else 'no letter of a date'}",
+            hint="known: " + " ".join(DIRECTIVES),
+        )
 
 
 class _Parts(NamedTuple):

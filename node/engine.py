@@ -10,6 +10,7 @@ import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -21,6 +22,9 @@ from node.dates import iso_of
 
 HEX_DIGITS = 15
 """Of a hash that make one stored integer: 60 bits, below the sign of 64."""
+
+BLANKS = " \t\n\r\v\f\u00a0\u200b\ufeff"
+"""What is no part of a text at its ends: blanks, also the one that does not break, and marks without width."""
 
 SECRET = "secret_"  # noqa: S105 - a name, not a secret
 """DuckDB's variables and Spark's parameters that hold secrets begin so."""
@@ -35,7 +39,7 @@ _WHOLE_IN_FLOAT = float(2**53)
 """From here on every float is a whole number."""
 
 _SCIENTIFIC = 1e16
-"""From here on DuckDB writes floats with an exponent."""
+"""From here on floats are written with an exponent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,21 @@ class Engine:
         raise NotImplementedError
 
     def text_of(self, value: Any) -> Any:
-        """A value as text."""
-        return value if value.type().is_string() else value.cast("string")
+        """A value as text: whole numbers without places, also where they are floats."""
+        if not value.type().is_floating():
+            return value if value.type().is_string() else value.cast("string")
+        # Identifiers and codes that a source holds as floats are the same ones that another holds as texts.
+        whole = (value.abs() < _SCIENTIFIC) & (function("floor", ("float64",), "float64")(value) == value)
+        plain = value.try_cast("int64").cast("string")
+        return ibis.cases((whole, plain), *self._not_finite(value), else_=value.cast("string"))
+
+    def _not_finite(self, _value: Any) -> list[Any]:
+        """Floats without digits and their texts, where the engine does not write them as DuckDB does."""
+        return []
+
+    def trimmed(self, text: Any) -> Any:
+        """A text without `BLANKS` at both ends; null where nothing is left."""
+        raise NotImplementedError
 
     def digest(self, text: Any) -> Any:
         """SHA-256 of a text in UTF-8, as 64 small hexadecimal digits."""
@@ -97,6 +114,9 @@ class DuckDb(Engine):
 
     def number_of(self, text: Any) -> Any:
         return text.try_cast("float64")
+
+    def trimmed(self, text: Any) -> Any:
+        return function("trim", ("string", "string"), "string")(text, BLANKS).nullif("")
 
     def whole(self, digits: Any) -> Any:
         return (ibis.literal("0x") + digits).cast("int64")
@@ -167,13 +187,13 @@ class Distributed(Engine):
     def text_of(self, value: Any) -> Any:
         if value.type().is_timestamp() and value.type().timezone is not None:
             return value.cast("string") + "+00"
-        if not value.type().is_floating():
-            return Engine.text_of(self, value)
-        # Identifiers and codes that a source holds as floats: as DuckDB writes them, without an exponent.
-        whole = (value.abs() < _SCIENTIFIC) & (function("floor", ("float64",), "float64")(value) == value)
-        plain = value.cast("int64").cast("string") + ibis.literal(".0")
-        beyond = [(value == float(name), ibis.literal(name)) for name in ("inf", "-inf")]
-        return ibis.cases((value.isnan(), "nan"), *beyond, (whole, plain), else_=value.cast("string"))
+        return Engine.text_of(self, value)
+
+    def _not_finite(self, value: Any) -> list[Any]:
+        return [(value.isnan(), "nan"), *((value == float(name), name) for name in ("inf", "-inf"))]
+
+    def trimmed(self, text: Any) -> Any:
+        return text.re_replace(f"^[{BLANKS}]+|[{BLANKS}]+$", "").nullif("")
 
 
 class Spark(Distributed):
@@ -223,6 +243,7 @@ SPARK = Spark("pyspark")
 TRINO = Trino("trino")
 
 
+@cache
 def function(name: str, arguments: tuple[str, ...], result: str) -> Any:
     """A function of the engine by its own name, with the ibis types of its arguments and result."""
 

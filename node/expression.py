@@ -6,9 +6,10 @@ another row or another table: each row of a snapshot depends on its own record a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import and_, or_
+from functools import lru_cache
+from operator import add, and_, or_
 from typing import Any
 
 import ibis
@@ -16,26 +17,55 @@ import sqlglot
 from sqlglot import expressions as sql
 
 from cordon.errors import Misconfigured
-from node.engine import DUCKDB, Engine, floor_of, function
+from node.engine import DUCKDB, Engine
+from node.values import LARGEST_WHOLE, REFUSALS, Values, chained, literal_in, size_of, turned
 
 MOST_LENGTH = 4000
 """Characters of an expression."""
 
+MOST_PARTS, MOST_DEPTH = 4_000, 120
+"""Of a compiled expression, each part as often as it is written: what is larger or deeper takes an engine too long."""
+
+MOST_PLACES = 15
+"""Decimals that a number can be rounded to: a float has no more."""
+
 Columns = Mapping[str, Any]
 """The row's columns by name: ibis values of text, number, truth, date or time."""
 
-ReadDate = Callable[[Any, str | None], Any]
-"""Makes a date of a text, in a format or in ISO 8601."""
 
-
-def build(text: str, columns: Columns, read_date: ReadDate, engine: Engine = DUCKDB) -> Any:
+def build(text: str, columns: Columns, engine: Engine = DUCKDB) -> Any:
     """The ibis value that an expression stands for.
 
     Raises:
-        Misconfigured: the text is no expression, names a column that there is not, or holds anything else than the
-            parts that docs/data.md lists.
+        Misconfigured: the text is no expression, names a column that there is not, holds anything else than the
+            parts that docs/data.md lists, or compares what cannot be compared.
     """
-    return _Builder(text, columns, read_date, engine).value(_parse(text))
+    try:
+        value = _Builder(text, columns, engine).value(_parse(text))
+        parts, depth = size_of(value)
+    except (*REFUSALS, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        # ibis says what it will not take in many ways, each with a text for programmers.
+        raise Misconfigured(
+            f"the expression {text!r} cannot be made of these columns", hint="docs/data.md lists what it may hold"
+        ) from None
+    if parts > MOST_PARTS or depth > MOST_DEPTH:
+        raise Misconfigured(
+            f"the expression {text[:80]!r} is too long, or has too much within one another",
+            hint="make it shorter; a view in the source can do more",
+        )
+    return value
+
+
+@lru_cache(256)
+def kind_over_texts(text: str) -> str:
+    """The ibis type of an expression where every column is a text: what can be said before a source is read.
+
+    Raises:
+        Misconfigured: as for `build`.
+    """
+    names = names_in(text)
+    columns = ibis.table(dict.fromkeys(names or ("nothing",), "string"), name="records")
+    return str(build(text, {name: columns[name] for name in names}).type()).removeprefix("!")
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -70,11 +100,11 @@ def _parse(text: str) -> sql.Expr:
 class _Builder:
     """Builds one expression anew, part by part."""
 
-    def __init__(self, text: str, columns: Columns, read_date: ReadDate, engine: Engine) -> None:
+    def __init__(self, text: str, columns: Columns, engine: Engine) -> None:
         self._written = text
         self._columns = columns
-        self._read_date = read_date
         self._engine = engine
+        self._values = Values(text, engine)
 
     def value(self, node: sql.Expr) -> Any:
         """What a part of the expression stands for."""
@@ -101,14 +131,22 @@ class _Builder:
                 f"the expression {self._written!r} names {node.name!r}, which the source does not have",
                 hint=f"it has {near}, …",
             )
-        return self._columns[node.name]
+        value = self._columns[node.name]
+        return self._engine.trimmed(value) if value.type().is_string() else value
 
     def literal(self, node: sql.Literal) -> Any:
         """A text or a number."""
-        if node.is_string:
-            return ibis.literal(node.this)
-        number = float(node.this)
-        return ibis.literal(int(number) if number.is_integer() and "e" not in node.this.lower() else number)
+        return ibis.literal(node.this) if node.is_string else self._figures(node, 1)
+
+    def _figures(self, node: sql.Literal, sign: int) -> Any:
+        # Not by way of a float: long numbers would become others.
+        if node.this.isdecimal():
+            whole = sign * int(node.this)
+            if -LARGEST_WHOLE - 1 <= whole <= LARGEST_WHOLE:
+                return ibis.literal(whole, type="int64")
+        elif math.isfinite(number := sign * float(node.this)):
+            return ibis.literal(number)
+        raise Misconfigured(f"the expression {self._written!r} holds a number beyond 64 bits")
 
     def truth(self, node: sql.Boolean) -> Any:
         """TRUE or FALSE."""
@@ -126,25 +164,27 @@ class _Builder:
 
     def case(self, node: sql.Case) -> Any:
         """CASE WHEN … THEN … ELSE … END, with or without an operand."""
-        otherwise = node.args.get("default")
-        values = [branch.args["true"] for branch in node.args["ifs"]] + ([otherwise] if otherwise is not None else [])
-        *kept, last = self._alike([self.value(value) for value in values])
-        kept, last = (kept, last) if otherwise is not None else ([*kept, last], ibis.null(last.type()))
-        operand = None if node.this is None else self.value(node.this)
-        conditions = [
-            self.value(branch.this) if operand is None else self._compare(operand, self.value(branch.this), "__eq__")
-            for branch in node.args["ifs"]
-        ]
+        branches, otherwise = node.args["ifs"], node.args.get("default")
+        given = [self.value(branch.args["true"]) for branch in branches]
+        *kept, last = self._values.alike([*given, ibis.null("string") if otherwise is None else self.value(otherwise)])
+        if node.this is None:
+            conditions = [self._condition(branch.this) for branch in branches]
+        else:
+            operand = self.value(node.this)
+            conditions = [self._values.compare(operand, self.value(branch.this), "__eq__") for branch in branches]
         return ibis.cases(*zip(conditions, kept, strict=True), else_=last)
 
     def coalesce(self, node: sql.Coalesce) -> Any:
         """The first that is not missing."""
-        return ibis.coalesce(*self._alike([self.value(node.this), *(self.value(part) for part in node.expressions)]))
+        *first, last = self._values.alike([self.value(node.this), *(self.value(part) for part in node.expressions)])
+        return ibis.coalesce(*(self._values.filled(value) for value in first), last)
 
     def nullif(self, node: sql.Nullif) -> Any:
         """Missing where both are alike."""
-        left, right = self._alike([self.value(node.this), self.value(node.expression)])
-        return left.nullif(right)
+        left, right = self.value(node.this), self.value(node.expression)
+        if literal_in(right) == "":
+            return self._values.known(left)
+        return ibis.cases((self._values.compare(left, right, "__eq__"), ibis.null(left.type())), else_=left)
 
     def cast(self, node: sql.Cast) -> Any:
         """A number, whole number or text; missing where the value is none."""
@@ -152,85 +192,82 @@ class _Builder:
         if node.to.expressions:
             raise self._refused(node)
         if target in (sql.DataType.Type.TEXT, sql.DataType.Type.VARCHAR):
-            return self._text(value)
+            return self._values.text(value)
         if target in (sql.DataType.Type.INT, sql.DataType.Type.BIGINT):
-            return self._floor(value).try_cast("int64")
+            return self._values.whole(value)
         if target in (sql.DataType.Type.DECIMAL, sql.DataType.Type.DOUBLE, sql.DataType.Type.FLOAT):
-            return self._number(value)
+            return value if value.type().is_integer() else self._values.number(value)
         raise self._refused(node)
 
     # Texts
 
     def joined(self, node: sql.DPipe) -> Any:
-        """Two texts, one after the other."""
-        return self._text(self.value(node.this)) + self._text(self.value(node.expression))
+        """Texts, one after the other."""
+        return chained(add, [self._text(part) for part in node.flatten()])
 
     def upper(self, node: sql.Upper) -> Any:
         """In capitals."""
-        return self._text(self.value(node.this)).upper()
+        return self._text(node.this).upper()
 
     def lower(self, node: sql.Lower) -> Any:
         """In small letters."""
-        return self._text(self.value(node.this)).lower()
+        return self._text(node.this).lower()
 
     def trim(self, node: sql.Trim) -> Any:
         """Without blanks at both ends."""
         if node.args.get("expression") is not None:
             raise self._refused(node)
-        return self._text(self.value(node.this)).strip()
+        return self._engine.trimmed(self._text(node.this))
 
     def length(self, node: sql.Length) -> Any:
         """Characters of a text."""
-        return self._text(self.value(node.this)).length().cast("int64")
+        return self._text(node.this).length().cast("int64")
 
     def replace(self, node: sql.Replace) -> Any:
         """A text with each place of another replaced."""
         old, new = node.args.get("expression"), node.args.get("replacement")
         if not _is_text(old) or not _is_text(new):
             raise self._refused(node)
-        return self._text(self.value(node.this)).replace(old.this, new.this)  # type: ignore[union-attr]
+        return self._text(node.this).replace(old.this, new.this)  # type: ignore[union-attr]
 
     def substring(self, node: sql.Substring) -> Any:
         """A part of a text, counted from 1."""
         start, length = node.args.get("start"), node.args.get("length")
         if not _is_whole(start) or int(start.this) < 1 or (length is not None and not _is_whole(length)):  # type: ignore[union-attr]
             raise self._refused(node)
-        text = self._text(self.value(node.this))
+        text = self._text(node.this)
         return text.substr(int(start.this) - 1, None if length is None else int(length.this))  # type: ignore[union-attr]
 
     # Numbers
 
     def arithmetic(self, node: sql.Binary) -> Any:
         """Plus, minus, times."""
-        left, right = self._number(self.value(node.this)), self._number(self.value(node.expression))
-        if type(node) is sql.Add:
-            return left + right
-        return left - right if type(node) is sql.Sub else left * right
+        return self._values.reckoned(self.value(node.this), self.value(node.expression), _ARITHMETIC[type(node)])
 
     def quotient(self, node: sql.Div) -> Any:
         """One number by another; missing where that is zero."""
-        return self._number(self.value(node.this)) / self._number(self.value(node.expression)).nullif(0.0)
+        return self._number(node.this) / self._number(node.expression).nullif(0.0)
 
     def negative(self, node: sql.Neg) -> Any:
         """A number with its sign turned."""
-        return -self._number(self.value(node.this))
+        if type(node.this) is sql.Literal and not node.this.is_string:
+            return self._figures(node.this, -1)
+        return self._values.negative(self.value(node.this))
 
     def rounded(self, node: sql.Round) -> Any:
         """To the nearest whole number, or to so many decimals."""
         places = node.args.get("decimals")
-        if places is not None and not _is_whole(places):
+        if places is not None and (not _is_whole(places) or int(places.this) > MOST_PLACES):
             raise self._refused(node)
-        # Engines round to places each in its own way, and to whole numbers in one.
-        number, scale = self._number(self.value(node.this)), 10.0 ** (0 if places is None else int(places.this))
-        return function("round", ("float64",), "float64")(number * scale) / scale
+        return self._values.rounded(self.value(node.this), 0 if places is None else int(places.this))
 
     def floor(self, node: sql.Floor) -> Any:
         """The whole number below."""
-        return self._floor(self.value(node.this))
+        return self._values.below(self.value(node.this))
 
     def absolute(self, node: sql.Abs) -> Any:
         """Without its sign."""
-        return self._number(self.value(node.this)).abs()
+        return self._values.absolute(self.value(node.this))
 
     # Dates
 
@@ -239,13 +276,13 @@ class _Builder:
         given = node.args.get("expression") or node.args.get("zone")
         if given is not None and not _is_text(given):
             raise self._refused(node)
-        return self._read_date(self.value(node.this), None if given is None else given.this)
+        return self._values.day(self.value(node.this), None if given is None else given.this)
 
     def function(self, node: sql.Anonymous) -> Any:
-        """YEARS_BETWEEN(from, to), or DATE with a format."""
+        """YEARS_BETWEEN(from, to)."""
         parts = node.expressions
         if node.name.upper() == "YEARS_BETWEEN" and len(parts) == 2:
-            start, end = (self._read_date(self.value(part), None) for part in parts)
+            start, end = (self._values.day(self.value(part)) for part in parts)
             before = end.month() * 100 + end.day() < start.month() * 100 + start.day()
             return (end.year() - start.year() - before.cast("int32")).cast("int64")
         raise self._refused(node)
@@ -254,84 +291,69 @@ class _Builder:
 
     def compared(self, node: sql.Binary) -> Any:
         """=, <>, <, <=, >, >=."""
-        return self._compare(self.value(node.this), self.value(node.expression), _COMPARISONS[type(node)])
+        return self._values.compare(self.value(node.this), self.value(node.expression), _COMPARISONS[type(node)])
 
     def both(self, node: sql.And) -> Any:
         """AND."""
-        return reduce(and_, [self._condition(self.value(part)) for part in node.flatten()])
+        return chained(and_, [self._condition(part) for part in node.flatten()])
 
     def either(self, node: sql.Or) -> Any:
         """OR."""
-        return reduce(or_, [self._condition(self.value(part)) for part in node.flatten()])
+        return chained(or_, [self._condition(part) for part in node.flatten()])
 
     def turned(self, node: sql.Not) -> Any:
         """NOT."""
-        return ~self._condition(self.value(node.this))
+        return turned(self._condition(node.this))
 
     def among(self, node: sql.In) -> Any:
         """IN (…)."""
         if not node.expressions:
             raise self._refused(node)
-        value = self.value(node.this)
-        return reduce(or_, [self._compare(value, self.value(part), "__eq__") for part in node.expressions])
+        return self._values.among(self.value(node.this), [self.value(part) for part in node.expressions])
 
     def between(self, node: sql.Between) -> Any:
         """BETWEEN … AND …."""
         value = self.value(node.this)
         low, high = self.value(node.args["low"]), self.value(node.args["high"])
-        return self._compare(value, low, "__ge__") & self._compare(value, high, "__le__")
+        return self._values.compare(value, low, "__ge__") & self._values.compare(value, high, "__le__")
 
     def like(self, node: sql.Like) -> Any:
         """LIKE, with % and _."""
-        if not _is_text(node.expression):
+        # Engines differ in what a backslash in a pattern does.
+        if not _is_text(node.expression) or "\\" in node.expression.this:
             raise self._refused(node)
-        found = self._text(self.value(node.this)).like(node.expression.this)
-        return ~found if node.args.get("negate") else found
+        found = self._values.present(self._text(node.this)).like(node.expression.this).fill_null(False)
+        return turned(found) if node.args.get("negate") else found
 
     def missing(self, node: sql.Is) -> Any:
-        """IS NULL and IS NOT NULL."""
+        """IS NULL and IS NOT NULL, of a value: a condition is never missing."""
         if type(node.expression) is not sql.Null:
             raise self._refused(node)
-        value = self.value(node.this)
+        if isinstance(node.this.unnest(), _CONDITIONS):
+            raise Misconfigured(
+                f"the expression {self._written!r} asks whether a condition is missing, and none ever is",
+                hint="ask it of the column",
+            )
+        value = self._values.known(self.value(node.this))
         return value.notnull() if node.args.get("negate") else value.isnull()
 
-    # What a value is taken as
+    # What a part is taken as
 
-    def _text(self, value: Any) -> Any:
-        return self._engine.text_of(value)
+    def _text(self, node: sql.Expr) -> Any:
+        return self._values.text(self.value(node))
 
-    def _number(self, value: Any) -> Any:
-        if value.type().is_numeric():
-            return value.cast("float64")
-        if value.type().is_boolean():
-            return value.cast("int32").cast("float64")
-        return self._engine.number_of(self._text(value).strip())
+    def _number(self, node: sql.Expr) -> Any:
+        return self._values.number(self.value(node))
 
-    def _floor(self, value: Any) -> Any:
-        return floor_of(self._number(value))
+    def _condition(self, node: sql.Expr) -> Any:
+        return self._values.condition(self.value(node))
 
-    def _condition(self, value: Any) -> Any:
-        return value if value.type().is_boolean() else self._text(value).lower().isin(["true", "t", "1", "y", "yes"])
 
-    def _alike(self, values: list[Any]) -> list[Any]:
-        """Values of one kind: as they are where they are alike, as numbers where all are, else as texts."""
-        kinds = {str(value.type()).removeprefix("!").replace("!", "") for value in values}
-        if len(kinds) == 1:
-            return values
-        if all(value.type().is_numeric() for value in values):
-            return [self._number(value) for value in values]
-        return [self._text(value) for value in values]
+_ARITHMETIC: dict[type[sql.Expr], str] = {sql.Add: "__add__", sql.Sub: "__sub__", sql.Mul: "__mul__"}
 
-    def _compare(self, left: Any, right: Any, how: str) -> Any:
-        if left.type().is_numeric() or right.type().is_numeric():
-            left, right = self._number(left), self._number(right)
-        elif (
-            left.type().is_temporal() != right.type().is_temporal()
-            or left.type().is_boolean() != right.type().is_boolean()
-        ):
-            left, right = self._text(left), self._text(right)
-        return getattr(left, how)(right)
-
+_CONDITIONS = (
+    sql.EQ, sql.NEQ, sql.LT, sql.LTE, sql.GT, sql.GTE, sql.And, sql.Or, sql.Not, sql.In, sql.Between, sql.Like, sql.Is,
+)  # fmt: skip
 
 _COMPARISONS: dict[type[sql.Expr], str] = {
     sql.EQ: "__eq__", sql.NEQ: "__ne__", sql.LT: "__lt__", sql.LTE: "__le__", sql.GT: "__gt__", sql.GTE: "__ge__",

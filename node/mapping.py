@@ -7,19 +7,21 @@ codes mean which contract codes, and under which declared vintage they are serve
 from __future__ import annotations
 
 import csv
-import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cordon.configfile import ConfigModel
 from cordon.contract import Category, Column, Contract, Date, Identifier
 from cordon.errors import Misconfigured
 from cordon.units import Name
 from node.cluster import Cluster
-from node.dates import DIRECTIVES
+from node.dates import check_format
+from node.engine import BLANKS
+from node.expression import kind_over_texts
 from node.source.model import Source
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
@@ -56,6 +58,20 @@ class ColumnMapping(ConfigModel):
 
     most_mended_percent: Annotated[float, Field(ge=0, le=100)] | None = None
     """A load stops if a larger share of the rows that have a value is clamped or becomes unknown."""
+
+    @field_validator("codes")
+    @classmethod
+    def _codes_without_blanks(cls, codes: dict[str, str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for local, code in codes.items():
+            if found.setdefault(local.strip(BLANKS), code) != code:
+                raise ValueError(f"{local.strip(BLANKS)!r} has two codes")
+        return found
+
+    @field_validator("unknown")
+    @classmethod
+    def _without_blanks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text.strip(BLANKS) for text in texts)
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Self:
@@ -145,13 +161,18 @@ class Mapping(ConfigModel):
         """Check the mapping against its contract.
 
         Raises:
-            Misconfigured: a column or code that the contract does not have.
+            Misconfigured: a column or code that the contract does not have; an expression, condition, format or time
+                zone that cannot be read.
         """
         known = {column.name: column for column in contract.columns}
         for name, mapped in self.columns.items():
             if name not in known:
                 raise Misconfigured(f"mapping: {self.dataset} v{self.version} has no column {name}")
             _check_column(mapped, known[name])
+        for rule in self.exclude:
+            # A column that is a text here may be a truth value in the source.
+            if kind_over_texts(rule.where) not in {"boolean", "string"}:
+                raise Misconfigured(f"exclude: {rule.where!r} is no condition", hint="compare something, as in a = 'Y'")
         unit = contract.unit_column
         if unit is not None and unit not in self.columns:
             raise Misconfigured(f"mapping: {unit} names the privacy unit and must be mapped")
@@ -168,12 +189,25 @@ def _check_column(mapped: ColumnMapping, column: Column) -> None:
     if (mapped.time_zone or mapped.formats) and not isinstance(column, Date):
         given = "time zone" if mapped.time_zone else "formats"
         raise Misconfigured(f"mapping: {column.name} is a {column.kind} and has no {given}")
-    strange = [form for form in mapped.formats if not set(re.findall(r"%.?", form)) <= DIRECTIVES.keys()]
-    if strange:
+    for form in mapped.formats:
+        try:
+            check_format(form)
+        except Misconfigured as error:
+            raise Misconfigured(f"mapping: {column.name}: {error}", hint=error.hint) from None
+    if mapped.time_zone is not None and not _is_zone(mapped.time_zone):
         raise Misconfigured(
-            f"mapping: {column.name}: the format {strange[0]!r} has a letter that is not known",
-            hint="known: " + " ".join(DIRECTIVES),
+            f"mapping: {column.name}: there is no time zone {mapped.time_zone!r}", hint="such as Europe/London"
         )
+    if mapped.expression is not None:
+        kind_over_texts(mapped.expression)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name).key)
+    except (ValueError, OSError, KeyError):
+        # It says in many ways that there is no such file.
+        return False
 
 
 def _code_list(path: Path) -> list[tuple[int, str, str]]:
@@ -187,7 +221,7 @@ def _code_list(path: Path) -> list[tuple[int, str, str]]:
             for row in reader:
                 if None in row or None in row.values():
                     raise Misconfigured(f"{path}, line {reader.line_num}: needs exactly two values")
-                lines.append((reader.line_num, row["local"].strip(), row["code"].strip()))
+                lines.append((reader.line_num, row["local"].strip(BLANKS), row["code"].strip()))
             return lines
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}") from None

@@ -29,6 +29,9 @@ from node.recipe import Recipe, coding
 from node.source.chunks import check_columns
 from node.source.reading import Chunk, Opened, open_source, unreadable
 
+MOST_WHOLE_DIGITS = 18
+"""Of decimals without places that are read as whole numbers of 64 bits; longer ones are texts."""
+
 TAKEN = "taken_"
 """The table of coded rows, and of blank ones that are excluded; the view `coded` leaves these out."""
 
@@ -216,7 +219,16 @@ def kind_of(type_: str) -> str:
         return "int64"
     if name in {"FLOAT", "DOUBLE"}:
         return "float64"
+    if name.startswith("DECIMAL("):
+        return _decimal(name)
     return "boolean" if name == "BOOLEAN" else "string"
+
+
+def _decimal(name: str) -> str:
+    digits, _, places = name.removeprefix("DECIMAL(").rstrip(")").partition(",")
+    if places.strip() not in {"", "0"}:
+        return "float64"
+    return "int64" if int(digits) <= MOST_WHOLE_DIGITS else "string"
 
 
 def _as(column: str, kind: str) -> str:

@@ -118,7 +118,7 @@ def _sources(stack: ExitStack, papers: _Papers) -> Sources | None:
     except OSError:
         # That the folder cannot be written is said by its own check.
         return None
-    return Sources(papers.mappings, Path(scratch))
+    return Sources(papers.mappings, Path(scratch), papers.catalogue)
 
 
 def _connection_findings(papers: _Papers, now: Callable[[], float], deadline: Deadline) -> list[Finding]:

@@ -15,7 +15,7 @@ from cordon.contract import Contract
 from cordon.errors import CordonError, Misconfigured
 from cordon.manifest import Manifest
 from node.aggregate import Snapshot
-from node.coding import columns_named
+from node.coding import columns_named, columns_read
 from node.config import NodeConfig
 from node.joining.background import Background, Deadline
 from node.joining.finding import Finding, from_error, ok, to_do, warning
@@ -185,36 +185,43 @@ def age_finding(name: str, as_at: date, today: date, limits: list[int], load: st
 class Sources:
     """Looks at every source at once, each in a thread of its own: a database that hangs holds nothing up."""
 
-    def __init__(self, mappings: list[Mapping], scratch: Path) -> None:
+    def __init__(self, mappings: list[Mapping], scratch: Path, catalogue: Catalogue | None = None) -> None:
         """Begin.
 
         Args:
             scratch: folder for what opening a source needs for a moment.
+            catalogue: the mappings' contracts.
         """
+        self._catalogue = catalogue or {}
         self._looking = [(m, Background(lambda m=m: _columns(m.source, scratch))) for m in mappings]  # type: ignore[misc]
 
     def findings(self, deadline: Deadline) -> list[Finding]:
         """What was found; one finding a source."""
-        return [_source_finding(mapping, looking, deadline) for mapping, looking in self._looking]
+        return [_source_finding(m, looking, deadline, self._contract(m)) for m, looking in self._looking]
+
+    def _contract(self, mapping: Mapping) -> Contract | None:
+        listed = self._catalogue.get((mapping.dataset, mapping.version))
+        return None if listed is None else listed[0]
 
 
 def _source_finding(
-    mapping: Mapping, looking: Background[tuple[ReadOnly[str, str], tuple[str, ...]]], deadline: Deadline
+    mapping: Mapping,
+    looking: Background[tuple[ReadOnly[str, str], tuple[str, ...]]],
+    deadline: Deadline,
+    contract: Contract | None,
 ) -> Finding:
     name, words = f"source {mapping.dataset} v{mapping.version}", mapping.source.words
     correct = f"correct `source` in the mapping of {mapping.dataset}"
     try:
         columns, warnings = looking.result(deadline.left())
-        missing = sorted(missing_columns(mapping, columns))
+        missing = sorted(missing_columns(mapping, columns, contract))
     except TimeoutError:
         return warning(name, f"{words} did not open in time", "see whether the source is reached from this machine")
     except CordonError as error:
         return from_error(name, error, correct)
     if missing:
         return to_do(
-            name,
-            f"{words} has no column {'; '.join(_with_nearest(column, columns) for column in missing)}",
-            f"correct [columns] in the mapping of {mapping.dataset}",
+            name, _lacking(mapping, missing, columns), f"correct [columns] in the mapping of {mapping.dataset}"
         )
     if warnings:
         remedy = (
@@ -224,12 +231,17 @@ def _source_finding(
     return ok(name, f"{words} opens, and has every column that the mapping names")
 
 
-def _with_nearest(name: str, columns: ReadOnly[str, str]) -> str:
-    try:
-        check_columns(columns, [name], "")
-    except Misconfigured as error:
-        return f"{name!r}, and {error.hint}"
-    return repr(name)
+def _lacking(mapping: Mapping, missing: list[str], columns: ReadOnly[str, str]) -> str:
+    """What a source lacks, each with the nearest name that there is, if its first line is a header at all."""
+    words, told = mapping.source.words, []
+    for name in missing:
+        try:
+            check_columns(columns, [name, *columns_named(mapping)], words)
+        except Misconfigured as error:
+            if not str(error).startswith(f"{words} has no column"):
+                return f"{error}; {error.hint.rpartition('; ')[2]}"
+            told.append(f"{name!r}, and {error.hint}")
+    return f"{words} has no column {'; '.join(told)}"
 
 
 def _said_once(words: str, warnings: tuple[str, ...]) -> str:
@@ -238,13 +250,17 @@ def _said_once(words: str, warnings: tuple[str, ...]) -> str:
     return said if said.startswith(words) else f"{words}: {said}"
 
 
-def missing_columns(mapping: Mapping, columns: ReadOnly[str, str]) -> set[str]:
+def missing_columns(mapping: Mapping, columns: ReadOnly[str, str], contract: Contract | None = None) -> set[str]:
     """Columns that the mapping names, also in expressions and exclusions, and the source lacks.
+
+    Args:
+        contract: tells whether `deduplicate` names columns of the source; not looked at without it.
 
     Raises:
         Misconfigured: an expression cannot be read.
     """
-    return set(columns_named(mapping)) - set(columns)
+    named = columns_named(mapping) if contract is None else columns_read(mapping, contract)
+    return set(named) - set(columns)
 
 
 def _columns(source: Source, scratch: Path) -> tuple[ReadOnly[str, str], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -62,6 +63,8 @@ def open_data(
     declares to cover. Without --coordinator and --governance-key, keys and configuration are left to `cordon node
     init`.
     """
+    # A crash must not write records to a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     opened = open_download(download)
     pieces = _chosen(opened.pieces, force, dataset)
     extra = [path.read_bytes() for path in sorted(contracts.glob("*.toml"))] if contracts else []

@@ -16,6 +16,9 @@ from cordon.errors import Misconfigured
 Connection = duckdb.DuckDBPyConnection
 """Where chunks are read."""
 
+FILE_BREAK_SECONDS = 24 * 3600
+"""Longest break of a load from files: each is read again if its size or time of change is another."""
+
 BATCH = 200_000
 """Rows that are fetched from a database at once; bounds the memory that a load needs."""
 
@@ -55,6 +58,10 @@ class Opened(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What the force's own people should know, such as that the account can write."""
 
+    @property
+    def longest_break_seconds(self) -> int:
+        """After so long, a load that broke off begins anew even where the source continues."""
+
     def continues(self, done: Collection[str]) -> bool:
         """Whether chunks of these names, read before, are still as they were, so that a load may go on after them.
 
@@ -78,12 +85,21 @@ class Opened(Protocol):
 def check_columns(columns: Mapping[str, str], wanted: Sequence[str], place: str) -> None:
     """Refuse if a wanted column is not there, or if DuckDB could not tell two apart.
 
+    Where a file has no header, its first record stands in the place of the names: such a name is not shown.
+
     Raises:
-        Misconfigured: names the column, the source and the nearest name that there is.
+        Misconfigured: names the column, the source, and the nearest name there is if it looks like one.
     """
-    for name in wanted:
-        if name not in columns:
-            raise Misconfigured(f"{place} has no column {name!r}", hint=_nearest(columns, name))
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        there = {column.strip().casefold(): column for column in columns}
+        if not any(name.strip().casefold() in there for name in wanted):
+            raise Misconfigured(
+                f"{place} has none of the columns that the mapping names: {', '.join(map(repr, missing))}",
+                hint="correct them in the mapping; if it is a CSV file, its first line does not look like a header "
+                "with these names",
+            )
+        raise Misconfigured(f"{place} has no column {missing[0]!r}", hint=_nearest(there, missing[0]))
     folded: dict[str, str] = {}
     for name in wanted:
         other = folded.setdefault(name.casefold(), name)
@@ -94,17 +110,26 @@ def check_columns(columns: Mapping[str, str], wanted: Sequence[str], place: str)
             )
 
 
-def _nearest(columns: Mapping[str, str], name: str) -> str:
-    by_folded = {column.strip().casefold(): column for column in columns}
-    near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1)
-    if near:
-        return f"the nearest name there is {by_folded[near[0]]!r}"
-    return "it has: " + ", ".join(list(columns)[:20]) + (", …" if len(columns) > 20 else "")
+def _nearest(folded: Mapping[str, str], name: str) -> str:
+    near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+    if near and (near[0] == name.strip().casefold() or looks_like_a_name(folded[near[0]])):
+        return f"the nearest name there is {folded[near[0]]!r}"
+    return f"none of its {len(folded)} columns is called nearly so"
+
+
+def looks_like_a_name(text: str) -> bool:
+    """Whether a text may be shown as a column's name: short, beginning with a letter, no date, no number of anybody."""
+    return bool(_NAME.fullmatch(text)) and not _NUMBERED.search(text)
+
+
+_NAME = re.compile(r"[^\W\d][^@\r\n]{0,38}")
+_NUMBERED = re.compile(r"\d{3}|\d[-/.: ]\d")
 
 
 _FAULTS = (
     ("unterminated quote", "a quote is not closed, or stands inside a value"),
     ("invalid unicode", "bytes that are not of the encoding"),
+    ("not latin-1 encoded", "bytes that stand for no letter in Latin-1; from Windows, it may be windows-1252"),
     ("Expected Number of Columns", "{found} values where the header has {expected}"),
     ("Maximum line size", "a row of more than two megabytes; a quote may not be closed"),
     ("invalid state", "line ends or quotes that do not fit together"),

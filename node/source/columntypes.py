@@ -31,7 +31,8 @@ def duckdb_type(words: str) -> str:
     """
     words = words.lower().strip()
     decimal = _DECIMAL.match(words)
-    if decimal and 1 <= int(decimal[1]) <= 38:
+    # PostgreSQL's and Oracle's numeric(3,5) is for 0.00123; DuckDB's decimals hold all digits of their scale.
+    if decimal and 1 <= int(decimal[1]) <= 38 and int(decimal[2]) <= int(decimal[1]):
         return f"DECIMAL({decimal[1]},{decimal[2]})"
     return next((kind for pattern, kind in _TYPES if pattern.match(words)), "VARCHAR")
 

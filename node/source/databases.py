@@ -1,7 +1,8 @@
 """SQLite and database servers, by one path: a read-only session, a statement from ibis, rows in batches.
 
 Values travel as text, or as the numbers that they are, into arrays that DuckDB reads in place and casts back to the
-column's type; a date that DuckDB has none for (before Christ, in PostgreSQL) is missing then.
+column's type; a date that DuckDB has none for (before Christ, in PostgreSQL) is missing then, and so is NaN as a
+decimal.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from node.source.credentials import hidden, password_of
 from node.source.model import EMBEDDED, Source
 
 Rows = Sequence[Sequence[object]]
+
+LONGEST_BREAK_SECONDS = 30 * 60
+"""Nothing tells whether a row that was read before the break is still as it was, as a file's size and time do."""
 
 
 class Database:
@@ -63,6 +67,10 @@ class Database:
     @property
     def warnings(self) -> tuple[str, ...]:
         return self._warnings
+
+    @property
+    def longest_break_seconds(self) -> int:
+        return LONGEST_BREAK_SECONDS
 
     def continues(self, done: Collection[str]) -> bool:
         return not done or (self._source.resume_by is not None and all(re.fullmatch(r"-?\d+", name) for name in done))
@@ -140,6 +148,12 @@ class Database:
         )
 
     def _fetched(self, statement: str) -> list[Sequence[Any]]:
+        with closing(self._engine.cursor(self._connection)) as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def _asked(self, statement: str) -> list[Sequence[Any]]:
+        """What a statement of our own gives, outside a transaction."""
         with closing(self._connection.cursor()) as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
@@ -160,7 +174,13 @@ class Database:
             database.unregister(name)
 
     def _layout(self) -> dict[str, str]:
-        with self._explained(), closing(self._connection.cursor()) as cursor:
+        # A cursor on the server takes one statement, and only within the read-only transaction: what stands in the
+        # force's SELECT can neither leave the one nor add to the other.
+        with (
+            self._explained(),
+            engines.transaction(self._engine, self._connection, self._failures),
+            closing(self._engine.cursor(self._connection)) as cursor,
+        ):
             cursor.execute(statements.layout(self._origin))
             described = list(cursor.description or ())
         names = [str(column[0]) for column in described]
@@ -173,7 +193,7 @@ class Database:
         if self._source.kind in EMBEDDED:
             return ()
         try:
-            can = self._engine.can_write is None or bool(self._fetched(self._engine.can_write))
+            can = self._engine.can_write is None or bool(self._asked(self._engine.can_write))
         except self._failures:
             can = True
         else:
@@ -221,6 +241,6 @@ def _array(values: Sequence[object]) -> Any:
 
 
 def _cast(name: str, kind: str) -> str:
-    if kind in {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}:
+    if kind in {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"} or kind.startswith("DECIMAL"):
         return f"TRY_CAST({name} AS {kind})"
     return f"CAST({name} AS {kind})"

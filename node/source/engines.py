@@ -129,7 +129,8 @@ ENGINES: Mapping[Kind, Engine] = {
             UNION ALL
             SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-              AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+              AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+                   OR has_any_column_privilege(c.oid, 'INSERT, UPDATE'))
             LIMIT 1
         """,
         cursor=lambda connection: connection.cursor(name="cordon_records"),
@@ -143,6 +144,11 @@ ENGINES: Mapping[Kind, Engine] = {
             SELECT 1 WHERE HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'INSERT') = 1
             OR HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UPDATE') = 1
             OR HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'DELETE') = 1
+            OR EXISTS (
+                SELECT 1 FROM sys.database_permissions
+                WHERE permission_name IN ('INSERT', 'UPDATE', 'DELETE') AND state IN ('G', 'W')
+                  AND grantee_principal_id IN (DATABASE_PRINCIPAL_ID(), DATABASE_PRINCIPAL_ID('public'))
+            )
         """,
     ),
     Kind.ORACLE: Engine(
@@ -155,6 +161,7 @@ ENGINES: Mapping[Kind, Engine] = {
         can_write="""
             SELECT 1 FROM session_privs WHERE privilege IN ('INSERT ANY TABLE', 'UPDATE ANY TABLE', 'DELETE ANY TABLE')
             UNION ALL SELECT 1 FROM user_tab_privs_recd WHERE privilege IN ('INSERT', 'UPDATE', 'DELETE')
+            UNION ALL SELECT 1 FROM user_col_privs_recd WHERE privilege IN ('INSERT', 'UPDATE')
             UNION ALL SELECT 1 FROM user_tables
         """,
     ),
@@ -172,6 +179,8 @@ ENGINES: Mapping[Kind, Engine] = {
             SELECT 1 FROM information_schema.schema_privileges WHERE privilege_type IN ('INSERT', 'UPDATE', 'DELETE')
             UNION ALL
             SELECT 1 FROM information_schema.table_privileges WHERE privilege_type IN ('INSERT', 'UPDATE', 'DELETE')
+            UNION ALL
+            SELECT 1 FROM information_schema.column_privileges WHERE privilege_type IN ('INSERT', 'UPDATE')
         """,
         cursor=drivers.mysql_cursor,
     ),

@@ -13,8 +13,9 @@ from typing import Self
 import duckdb
 
 from cordon.errors import Misconfigured
+from node.database import open_to_read
 from node.source import text, zstandard
-from node.source.chunks import Chunk, Connection, check_columns, literal, quoted
+from node.source.chunks import FILE_BREAK_SECONDS, Chunk, Connection, check_columns, literal, quoted
 from node.source.model import Kind, Source
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -119,6 +120,10 @@ class Files(ABC):
     def warnings(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def longest_break_seconds(self) -> int:
+        return FILE_BREAK_SECONDS
+
     def continues(self, done: Collection[str]) -> bool:
         return set(done) <= {file.name for file in self._files}
 
@@ -160,12 +165,11 @@ class CsvFiles(Files):
 
     def __init__(self, source: Source, scratch: Path) -> None:
         super().__init__(source, scratch)
-        text.check_encoding(source.encoding)
         self._headers = {file.path: self._header(file.path) for file in self._files}
         self._copies: dict[Path, Path] = {}
         first = self._files[0].path
         for path, names in self._headers.items():
-            _compare(first, self._headers[first], path, names)
+            _compare_headers(first, self._headers[first], path, names)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -193,7 +197,7 @@ class CsvFiles(Files):
             f"header = true, all_varchar = true, encoding = '{encoding}', delim = {literal(self._source.delimiter)}"
         )
         try:
-            with duckdb.connect() as database:
+            with _reader(path, self._scratch) as database:
                 read = database.execute(f"SELECT * FROM read_csv({_named(path)}, {options}) LIMIT 0")
                 return [str(part[0]) for part in read.description or ()]
         except duckdb.Error:
@@ -232,7 +236,7 @@ class ParquetFiles(Files):
 
     def __init__(self, source: Source, scratch: Path) -> None:
         super().__init__(source, scratch)
-        layouts = {file.path: _layout(file.path) for file in self._files}
+        layouts = {file.path: _layout(file.path, scratch) for file in self._files}
         first = self._files[0].path
         self._columns = layouts[first]
         for path, layout in layouts.items():
@@ -253,17 +257,35 @@ class ParquetFiles(Files):
         return f"(SELECT {chosen} FROM read_parquet({_named(file.path)}, hive_partitioning = false))"
 
 
-def _layout(path: Path) -> dict[str, str]:
+def _layout(path: Path, scratch: Path) -> dict[str, str]:
     if path.stat().st_size == 0:
         raise Misconfigured(f"{path} is empty", hint="export it again")
     try:
-        with duckdb.connect() as database:
+        with _reader(path, scratch) as database:
             read = database.execute(f"DESCRIBE SELECT * FROM read_parquet({_named(path)}, hive_partitioning = false)")
             return {str(row[0]): str(row[1]) for row in read.fetchall()}
     except duckdb.Error:
         raise Misconfigured(
             f"{path} cannot be read: it is cut off, or not a Parquet file", hint="copy or export it again"
         ) from None
+
+
+def _compare_headers(first: Path, expected: Sequence[str], path: Path, names: Sequence[str]) -> None:
+    """As `_compare`, without the names: where there is no header, they are values of a record."""
+    lacking = [expected.index(name) + 1 for name in expected if name not in names]
+    further = [names.index(name) + 1 for name in names if name not in expected]
+    if lacking or further:
+        parts = [f"it lacks what is {_columns(lacking)} there"] if lacking else []
+        parts += [f"its own {_columns(further)} is not there"] if further else []
+        raise Misconfigured(
+            f"{path} has other columns than {first}: {', and '.join(parts)}",
+            hint="all files of a source have the same columns in their first lines, in any order",
+        )
+
+
+def _columns(positions: Sequence[int]) -> str:
+    shown = ", ".join(map(str, positions[:10])) + (", …" if len(positions) > 10 else "")
+    return f"column {shown}"
 
 
 def _compare(first: Path, expected: Sequence[str], path: Path, names: Sequence[str]) -> None:
@@ -278,6 +300,15 @@ def _compare(first: Path, expected: Sequence[str], path: Path, names: Sequence[s
         )
 
 
+def _reader(path: Path, scratch: Path) -> Connection:
+    # DuckDB asks for leave under the name that is written, and under the one that it finds by it.
+    return open_to_read(None, scratch, reachable=[path, Path(_escaped(path))])
+
+
 def _named(path: Path) -> str:
     """A path as DuckDB reads it; letters that mean a pattern stand for themselves."""
-    return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+    return literal(_escaped(path))
+
+
+def _escaped(path: Path) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", str(path))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import codecs
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cordon.configfile import ConfigModel
+from node.source.urls import check_url
 
 
 class Kind(StrEnum):
@@ -47,6 +48,34 @@ _BY_SUFFIX = {
 }
 
 
+ENCODINGS = {
+    "utf-8": "utf-8",
+    "utf-8-sig": "utf-8-sig",
+    "utf-16": "utf-16",
+    "utf-16-le": "utf-16-le",
+    "utf-16-be": "utf-16-be",
+    "iso8859-1": "latin-1",
+    "iso8859-15": "iso-8859-15",
+    "cp1252": "windows-1252",
+    "cp437": "cp437",
+    "cp850": "cp850",
+    "mac-roman": "mac-roman",
+    "ascii": "ascii",
+}
+"""Encodings that are read: by Python's normal name of each, the name in a mapping. Others of Python's are no text, or
+run what they decode."""
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        known = codecs.lookup(name).name in ENCODINGS
+    except LookupError:
+        known = False
+    if not known:
+        raise ValueError(f"{name!r} is not an encoding that is read; there are {', '.join(ENCODINGS.values())}")
+    return name
+
+
 class Source(ConfigModel):
     """One source of records. *Trusted for content*: it is what answers are made from."""
 
@@ -60,8 +89,8 @@ class Source(ConfigModel):
     """A file, a folder or a pattern such as `records/*.csv.gz`, for `csv` and `parquet`; a file for `duckdb` and
     `sqlite`."""
 
-    encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "utf-8"
-    """How text of a CSV file is encoded, by its name in Python, such as `windows-1252`."""
+    encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$"), AfterValidator(_known_encoding)] = "utf-8"
+    """How text of a CSV file is encoded, such as `windows-1252`; one of a closed list."""
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Between two values of a CSV file."""
@@ -82,7 +111,7 @@ class Source(ConfigModel):
     """Instead of a table: the force's own SELECT, in the source's dialect. For records that lie in several tables."""
 
     rows_depend_on_one_unit: bool = False
-    """Declares that each row of `sql` is made from one privacy unit's records alone. docs/privacy.md §1."""
+    """Declares that each row of `sql`, or of a view, is made from one unit's records alone. docs/privacy.md §1."""
 
     resume_by: str | None = None
     """A column of unique values that only grows, such as a record number: a load that broke off goes on from there."""
@@ -123,10 +152,8 @@ class Source(ConfigModel):
     def _check_password(self) -> None:
         if self.password_env is not None and self.password_file is not None:
             raise ValueError("a password comes from password_env or from password_file, not from both")
-        before, _, options = (self.url or "").partition("://")[2].partition("?")
-        # Up to the last @, since a password may hold any letter.
-        if ":" in before.rpartition("@")[0] or re.search(r"passw|pwd|secret|token", options, re.IGNORECASE):
-            raise ValueError("the url must not hold a password; name password_env or password_file")
+        if self.url is not None:
+            check_url(self.url, self.kind)
 
     @property
     def words(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import ibis
 
 from node.source.model import Kind
+from node.source.selects import check_select
 
 _COMPILERS = {
     Kind.SQLITE: "sqlite",
@@ -90,6 +91,7 @@ def layout(origin: Origin) -> str:
 
 def _table(origin: Origin, kinds: Mapping[str, str]) -> tuple[Any, str]:
     if origin.table is None:
+        check_select(origin.sql or "", origin.kind)
         # Nobody can have written this name in a SELECT.
         token = f"records_{secrets.token_hex(8)}"
         return ibis.table(kinds, name=token), token

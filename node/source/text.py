@@ -10,7 +10,9 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -19,6 +21,9 @@ from cordon.errors import Misconfigured
 
 _NATIVE = {"utf-8": "utf-8", "utf-8-sig": "utf-8", "ascii": "utf-8", "iso8859-1": "latin-1"}
 """Encodings that DuckDB reads itself, by Python's normal names."""
+
+_NO_LATIN = re.compile(rb"[\x80-\x9f]")
+"""Bytes that are control characters in Latin-1; DuckDB refuses them, and Windows writes dashes and quotes so."""
 
 _BLOCK = 1 << 20
 _LONGEST_HEADER = 1 << 20
@@ -32,20 +37,6 @@ class Readable:
     path: Path
     encoding: str
     copied: bool
-
-
-def check_encoding(encoding: str) -> None:
-    """Refuse what Python does not know as an encoding of text.
-
-    Raises:
-        Misconfigured: no such encoding.
-    """
-    try:
-        io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    except LookupError:
-        raise Misconfigured(
-            f"there is no text encoding {encoding!r}", hint="windows-1252, latin-1 and utf-16 are common ones"
-        ) from None
 
 
 def native(encoding: str) -> str | None:
@@ -72,6 +63,8 @@ def header(path: Path, encoding: str, delimiter: str) -> list[str]:
             raise Misconfigured(
                 f"{path}: its first line is not in the encoding {encoding}", hint="correct `encoding` in the mapping"
             ) from None
+    except UnicodeError:
+        raise _without_mark(path) from None
     if not text.strip():
         raise Misconfigured(f"{path} is empty", hint="export it again")
     try:
@@ -81,7 +74,12 @@ def header(path: Path, encoding: str, delimiter: str) -> list[str]:
     names = [name or f"column_{number}" for number, name in enumerate(names, start=1)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise Misconfigured(f"{path} has two columns {twice!r}", hint="rename one of them at the source")
+        # By position: where there is no header, a name is a value of a record.
+        first = names.index(twice)
+        raise Misconfigured(
+            f"{path}: columns {first + 1} and {names.index(twice, first + 1) + 1} of its first line have the same name",
+            hint="is its first line a header? If so, rename one of them at the source",
+        )
     return names
 
 
@@ -92,17 +90,18 @@ def readable(path: Path, encoding: str, scratch: Path) -> Readable:
         Misconfigured: a NUL character, a byte that is not of the encoding, or a compressed file that is cut off.
     """
     name = native(encoding)
-    if name is not None and (path.suffix == ".zst" or not _mixes_line_ends(path)):
+    if name is not None and (path.suffix == ".zst" or not _mixes_line_ends(path, name)):
         return Readable(path, name, copied=False)
     copy = scratch / f"{path.name.removesuffix('.gz')}.utf-8"
-    copy.unlink(missing_ok=True)
     try:
+        copy.unlink(missing_ok=True)
         _write_copy(path, encoding, copy)
     except Misconfigured:
-        copy.unlink()
+        copy.unlink(missing_ok=True)
         raise
     except OSError as error:
-        copy.unlink(missing_ok=True)
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
         raise Misconfigured(f"cannot write a copy of {path} in UTF-8 to {scratch}: {error.strerror}") from None
     return Readable(copy, "utf-8", copied=True)
 
@@ -118,7 +117,13 @@ def ends_in_line_break(path: Path) -> bool:
         return any(byte in b"\r\n" for byte in file.read())
 
 
-def _mixes_line_ends(path: Path) -> bool:
+def _without_mark(path: Path) -> Misconfigured:
+    return Misconfigured(
+        f"{path}: UTF-16 without a byte order mark, or none at all", hint="name utf-16-le or utf-16-be as the encoding"
+    )
+
+
+def _mixes_line_ends(path: Path, name: str) -> bool:
     feeds = pairs = returns = line = 0
     last = b""
     with _opened(path) as stream:
@@ -127,6 +132,12 @@ def _mixes_line_ends(path: Path) -> bool:
                 line = feeds + block.count(b"\n", 0, block.index(b"\0")) + 1
                 raise Misconfigured(
                     f"{path}, line {line}: a NUL character", hint="if it is UTF-16, name that as the `encoding`"
+                )
+            if name == "latin-1" and (strange := _NO_LATIN.search(block)):
+                line = feeds + block.count(b"\n", 0, strange.start()) + 1
+                raise Misconfigured(
+                    f"{path}, line {line}: a byte that stands for no letter in Latin-1",
+                    hint="if the file comes from Windows, name windows-1252 as the encoding",
                 )
             feeds += block.count(b"\n")
             if b"\r" in block or last == b"\r":
@@ -153,6 +164,8 @@ def _write_copy(path: Path, encoding: str, copy: Path) -> None:
                     f"{path}, line {lines + before.count(chr(10))}: a byte that is not of the encoding {encoding}",
                     hint="correct `encoding` in the mapping",
                 ) from None
+            except UnicodeError:
+                raise _without_mark(path) from None
             text = ends.decode(text, final=not block)
             if "\0" in text:
                 line = lines + text.count("\n", 0, text.index("\0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +52,8 @@ def suggest_mapping(
 
     Nothing uses the proposal by itself. It can hold local codes, and never a value of an identifier or of free text.
     """
+    # A crash must not write records to a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Reading a source loads the drivers of databases; the other commands do without them.
     from node.suggest.propose import suggest  # noqa: PLC0415
     from node.suggest.reading import completed, read_samples  # noqa: PLC0415
@@ -68,7 +71,8 @@ def suggest_mapping(
         if value is not None
     }  # fmt: skip
     with (
-        TemporaryDirectory(dir=None if settings is None else settings.state) as scratch,
+        # Its owner's alone (0700), and gone afterwards.
+        TemporaryDirectory(prefix="cordon-", dir=None if settings is None else settings.state) as scratch,
         Console(stderr=True).status(f"reading a sample of {source}"),
     ):
         lacking = database_without_table(source, given)

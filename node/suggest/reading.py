@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cordon.errors import Misconfigured
 from node.database import Database, Fault, open_for_load, quoted
-from node.source.chunks import Chunk
+from node.source.chunks import Chunk, looks_like_a_name
 from node.source.files import find
 from node.source.model import FILES, Kind, Source
 from node.source.reading import open_source, unreadable
@@ -38,10 +38,12 @@ def read_samples(
         warn: told what a person should know of the source, such as that the account can write.
 
     Raises:
-        Misconfigured: the source cannot be read.
+        Misconfigured: the source cannot be read, or is a CSV file without a header.
     """
     rows = 0
-    with open_source(source, scratch) as opened, open_for_load(scratch / _SAMPLING, scratch) as database:
+    # A sample says nothing of whom a view's rows are made from: that is for the person to declare.
+    looked_at = source.model_copy(update={"rows_depend_on_one_unit": True})
+    with open_source(looked_at, scratch) as opened, open_for_load(scratch / _SAMPLING, scratch) as database:
         if warn is not None:
             for warning in opened.warnings:
                 warn(warning)
@@ -54,7 +56,19 @@ def read_samples(
             if rows >= ROWS:
                 break
     samples = {name: Sample(counted, rows - counted.total(), types[name]) for name, counted in counts.items()}
+    if source.kind is Kind.CSV:
+        _check_header(source, samples)
     return samples, rows
+
+
+def _check_header(source: Source, samples: dict[str, Sample]) -> None:
+    """Refuse names that are values: the first record of a file without a header, which a proposal would print."""
+    strange = [name for name, sample in samples.items() if not looks_like_a_name(name) or name.strip() in sample.values]
+    if 2 * len(strange) >= len(samples):
+        raise Misconfigured(
+            f"{source.words}: its first line does not look like a header",
+            hint="export it with the names of its columns in the first line",
+        )
 
 
 def _count(database: Database, chunk: Chunk, counts: dict[str, Counter[str]], most: int) -> int:

@@ -10,7 +10,10 @@ from functools import cached_property
 ENOUGH = 20
 """Rows with a value below which values prove nothing."""
 
-MOST_LISTED = 120
+FEWEST_ROWS = 3
+"""Rows of a sample that a value stands in, below which it is not printed."""
+
+MOST_LISTED = 60
 """Different values of a column above which none is printed."""
 
 LONGEST_LISTED = 80

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 
 from cordon.contract import Category, Code, Column, Date, Identifier
+from node.source.chunks import looks_like_a_name
 from node.source.model import Source
 from node.suggest.codes import CodeProposal, Confidence
 from node.suggest.derive import age_expression
 from node.suggest.exclusions import exclusion_lines
 from node.suggest.known import known
 from node.suggest.propose import ColumnProposal, Suggestion
-from node.suggest.sample import LONGEST_LISTED, Sample, percent
+from node.suggest.sample import FEWEST_ROWS, LONGEST_LISTED, Sample, percent
 from node.suggest.toml import text
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -127,15 +128,14 @@ def _codes(column: Category, codes: tuple[CodeProposal, ...], sample: Sample) ->
         yield _code(code, labels)
     if len(shown) < len(told):
         yield (
-            f"# {len(told) - len(shown)} more local values have no code. They are not listed, because they may name "
-            "somebody: a list of your own goes into codes_file."
+            f"# {len(told) - len(shown)} more local values are not listed, because they may name somebody: a list of "
+            "your own goes into codes_file."
         )
 
 
 def _may_be_shown(code: CodeProposal, sample: Sample) -> bool:
-    if not sample.listable or len(code.local) > LONGEST_LISTED:
-        return False
-    return code.rows >= 2 or (code.code is not None and code.confidence is not Confidence.GUESS)
+    # Also where a code fits: a name can be like one.
+    return sample.listable and len(code.local) <= LONGEST_LISTED and code.rows >= FEWEST_ROWS
 
 
 def _code(code: CodeProposal, labels: dict[str, Code]) -> str:
@@ -152,7 +152,10 @@ def _unmatched(suggestion: Suggestion) -> Iterator[str]:
         yield from (f"#   {column.name}: {column.title}{_hint(column, suggestion)}" for column in suggestion.unmatched)
     if suggestion.left_over:
         yield "# These columns of the source feed nothing, and never enter a snapshot."
-        yield from (f"#   {text(name)}: {suggestion.samples[name].words}" for name in suggestion.left_over)
+        positions = {name: at for at, name in enumerate(suggestion.samples, start=1)}
+        for name in suggestion.left_over:
+            shown = text(name) if looks_like_a_name(name) else f"column {positions[name]}"
+            yield f"#   {shown}: {suggestion.samples[name].words}"
 
 
 def _hint(column: Column, suggestion: Suggestion) -> str:

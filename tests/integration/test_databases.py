@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from decimal import Decimal
 
 import duckdb
 import psycopg
@@ -15,6 +16,7 @@ import pytest
 from postgresql import BOSS, BOSS_PASSWORD, Server, server
 
 from cordon.errors import Misconfigured
+from node.source import engines
 from node.source.model import Source
 from node.source.reading import Opened, open_source
 
@@ -138,8 +140,8 @@ def test_tables_views_and_selects_are_read_by_their_names(postgres, tmp_path):
         ({"table": "records.hidden"}, "permission denied for table hidden"),
         ({"sql": "SELECT nam FROM records.person"}, 'column "nam" does not exist'),
         ({"sql": "SELECT id, id FROM records.person"}, "has two columns 'id'"),
-        ({"sql": "DELETE FROM records.person RETURNING id"}, "cannot read"),
-        ({"sql": "SELECT 1) x; DELETE FROM records.person; SELECT (1"}, "cannot read"),
+        ({"sql": "DELETE FROM records.person RETURNING id"}, "is not exactly one SELECT"),
+        ({"sql": "SELECT 1) x; DELETE FROM records.person; SELECT (1"}, "cannot be read as SQL of postgresql"),
     ],
 )
 def test_what_cannot_be_read_is_said_when_the_source_is_opened(postgres, tmp_path, given, words):
@@ -254,6 +256,55 @@ def test_the_session_can_only_read_and_says_so_of_an_account_that_could_write(po
                 list(chunks)
     with postgres.connected("writer", READER_PASSWORD) as writer:
         assert writer.execute("UPDATE records.event SET note = note WHERE no = 3").rowcount == 1, "it could otherwise"
+
+
+def test_a_statement_that_got_past_the_parser_still_cannot_leave_the_transaction(postgres, tmp_path):
+    """Of an account that could write: the server itself takes one statement at a time, and reads only."""
+    statements = (
+        "SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM records.person; COMMIT; SELECT 1",
+        "SELECT set_config('transaction_read_only', 'off', true)",
+        "WITH gone AS (DELETE FROM records.person RETURNING id) SELECT * FROM gone",
+    )
+    with open_source(source(postgres, BOSS, "BOSS_PASSWORD", table="records.event"), tmp_path) as opened:
+        for statement in statements:
+            with (
+                pytest.raises(psycopg.Error) as caught,
+                engines.transaction(opened._engine, opened._connection, psycopg.Error),
+            ):
+                opened._fetched(statement)
+            assert caught.value.sqlstate in {"42601", "25001", "0A000"}, "as a statement, not for want of a right"
+    own = "SELECT person.* FROM records.person, (SELECT set_config('default_transaction_read_only', 'off', false)) AS x"
+    given = source(postgres, BOSS, "BOSS_PASSWORD", sql=own)
+    with open_source(given, tmp_path) as opened:
+        next(opened.chunks(duckdb.connect(), ["id"]))
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            opened._connection.execute("DELETE FROM records.person")
+    with postgres.connected() as boss:
+        assert boss.execute("SELECT count(*) FROM records.person").fetchone() == (ROWS // 10,)
+
+
+def test_decimals_that_duckdb_has_none_for_are_missing_or_text(postgres, tmp_path):
+    """One NaN keeps nobody from loading; more digits behind the point than digits at all is a type too."""
+    postgres.run(
+        "CREATE TABLE records.odd (paid numeric(10, 2), small numeric(3, 5))",
+        "INSERT INTO records.odd VALUES ('NaN', 0.00123), (1.5, NULL)",
+        "GRANT SELECT ON records.odd TO reader",
+    )
+    with open_source(source(postgres, table="records.odd"), tmp_path) as opened:
+        assert opened.columns == {"paid": "DECIMAL(10,2)", "small": "VARCHAR"}
+        assert rows(opened, "paid", "small") == [(None, "0.00123"), (Decimal("1.50"), None)]
+        assert opened.longest_break_seconds == 1800
+
+
+def test_an_account_that_may_write_one_column_can_write(postgres, tmp_path):
+    """A grant on a column is none on the table."""
+    postgres.run(
+        f"CREATE ROLE part_writer LOGIN PASSWORD '{READER_PASSWORD}'",
+        "GRANT USAGE ON SCHEMA records TO part_writer",
+        "GRANT SELECT, UPDATE (note) ON records.event TO part_writer",
+    )
+    with open_source(source(postgres, "part_writer", table="records.event"), tmp_path) as opened:
+        assert "the account can write" in opened.warnings[0]
 
 
 def test_a_wrong_password_is_said_without_any(postgres, tmp_path, monkeypatch):

@@ -21,8 +21,9 @@ from cordon.query.sql import parse_sql
 from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.cluster import Cluster, ClusterFault, Link
-from node.coding import _EPOCH, _ISO_INSTANT, _iso_day
+from node.coding import _EPOCH
 from node.database import open_to_serve
+from node.dates import ISO_INSTANT, iso_day
 from node.engine import DUCKDB, SPARK, floor_of, function
 from node.load import check, load
 from node.mapping import Mapping
@@ -440,7 +441,7 @@ def days(value):
 
 def instant(engine, text):
     """The civil day in London of a text with an offset, as coding reads it."""
-    whole = ibis.cases((text.re_search(_ISO_INSTANT), text), else_=ibis.null("string"))
+    whole = ibis.cases((text.re_search(ISO_INSTANT), text), else_=ibis.null("string"))
     return days(engine.civil_time(engine.instant_of(whole), "Europe/London").date())
 
 
@@ -448,7 +449,7 @@ FIGURES = "0123456789-/T :+.AaPpMm"
 TEXTS = {
     "numbers": (lambda engine, text: engine.number_of(text), "0123456789.eE+-_ dfnai",
         ["5", "12.5", "1e5", "-3.25E-2", "+7", ".5", "5.", "1_000", "nan", "inf", "Infinity", "1e400", "0x1F", "5d", "+-7"]),
-    "days": (lambda engine, text: days(_iso_day(text)), FIGURES,
+    "days": (lambda engine, text: days(iso_day(text)), FIGURES,
         ["2024-01-05", "2024-05", "2024-05-31 14:05", "2024-12-31T23:59:59Z", "2024-02-30", "-024-01-05", "2024/01/05"]),
     "instants": (instant, FIGURES + "Z",
         ["2024-05-31", "2024-05-31T14:05", "2024-05-31 23:05:00+01", "2024-05-31 23:05+01:00", "2024-05-31 23:05Z", "2024-05-31 14:05:00+0100", "2024-05-31 14:05:00.123Z"]),
@@ -458,7 +459,7 @@ TEXTS = {
         ["2001/0000001A", "01/1A", "20010000001B", "1999/123K", "2001/0000001Z", "90/12345H"]),
     "vehicles": (lambda _, text: SCHEMES["vehicle"](text), "0123456789ABCOI ",
         ["AB12 CDE", "A123 BCD", "ABC 123D", "AB1", "1A", "0B12CDE", "ab12cde"]),
-    "blanks": (lambda _, text: text.strip().nullif(""), " \t\n\r\v\f\\'\"\u00a0é", [" a\t", "\\b", "'", "\u00a0x"]),
+    "blanks": (lambda engine, text: engine.trimmed(text), " \t\n\r\v\f\\'\"\u00a0é", [" a\t", "\\b", "'", "\u00a0x"]),
 }  # fmt: skip
 NO_ZONE = r"[+-](1[5-9]|[2-9]|..:?[6-9])"
 """Offsets that no zone has, with which DuckDB reckons all the same."""

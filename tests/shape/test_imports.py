@@ -25,7 +25,18 @@ SQL = (
 )
 """The parts of the package that reads SQL, which all hold the parser's nodes."""
 
-EXPRESSIONS = ("bounding", "coding", "compile", "dates", "distributed", "engine", "expression", "normalise", "recipe")
+EXPRESSIONS = (
+    "bounding",
+    "coding",
+    "compile",
+    "dates",
+    "distributed",
+    "engine",
+    "expression",
+    "normalise",
+    "recipe",
+    "values",
+)
 """The parts of a node that say what is computed, for whichever engine holds the records."""
 
 
@@ -58,7 +69,11 @@ def importers(library: str) -> set[str]:
     [
         ("opendp", {"cordon/noise.py"}),
         ("tenseal", {"cordon/sealing/bfv.py"}),
-        ("sqlglot", {"node/engine.py", "node/expression.py"} | {f"cordon/query/sql/{part}.py" for part in SQL}),
+        (
+            "sqlglot",
+            {"node/engine.py", "node/expression.py", "node/source/selects.py"}
+            | {f"cordon/query/sql/{part}.py" for part in SQL},
+        ),
         ("grpc", {"cordon/wire/channel.py"}),
         (
             "duckdb",

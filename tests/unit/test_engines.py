@@ -18,12 +18,13 @@ from cordon.units import Rho
 from node.aggregate import Snapshot
 from node.bounding import bounded
 from node.cluster import Cluster, ClusterFault, Link, _within
-from node.coding import _iso_day, coded
+from node.coding import coded
 from node.compile import Table, compile_plan
 from node.database import open_for_load
-from node.dates import DIRECTIVES, iso_of, pattern_of
+from node.dates import DIRECTIVES, iso_day, iso_of, pattern_of
 from node.distributed import Workshop, _without_excluded
 from node.engine import DUCKDB, SPARK, TRINO
+from node.expression import build
 from node.identifiers import Keys, secrets_of, table_tag
 from node.mapping import Mapping
 from node.place import Place, read_place, write_place
@@ -89,6 +90,19 @@ def test_coding_and_bounding_compile_for_every_engine(engine):
     assert "TRY_CAST" in code
     assert "ROW_NUMBER() OVER (PARTITION BY" in bound
     assert not re.search("try_strptime|getvariable|rowid", code + bound, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("engine", GRAMMARS, ids=GRAMMARS.values())
+def test_expressions_compile_for_every_engine(engine):
+    """Comparisons of every kind are the engine's own language, and no reckoning in them can fail on a value."""
+    table = ibis.table(TYPES | {"n": "int64", "t": "timestamp", "z": "timestamp('UTC')"}, name="records")
+    columns = {name: table[name] for name in table.columns}
+    texts = ["role <> 'N'", "(NOT hidden) = TRUE", "n + 1 > n * n", "seen = n", "t = '2025-01-01'", "z < '2025-01-01 10:00'", "role = hidden",
+             "CAST(role AS INTEGER)", "loss LIKE '5%'", "role NOT IN ('a', 'b')", "COALESCE(role, '') || n"]  # fmt: skip
+    statement = engine.sql(table.select(**{f"v{at}": build(text, columns, engine) for at, text in enumerate(texts)}))
+    (parsed,) = sqlglot.parse(statement, read=GRAMMARS[engine])
+    assert len(parsed.expressions) == len(texts)
+    assert not re.search(r"(?<!TRY_)CAST\(`?\"?t0`?\"?[.]`?\"?(role|seen)", statement), "texts are only tried"
 
 
 def test_no_secret_is_in_a_statement_for_spark():
@@ -315,11 +329,25 @@ def test_two_nodes_in_one_schema_have_tables_of_different_names():
 
 
 def test_a_day_is_read_strictly_in_duckdb_too():
-    """Only ISO 8601: other separators, blanks and words that DuckDB would take are missing and counted."""
-    texts = ["2024-01-05", "2024-01-05T10:00", "2024-05", "2024/01/05", "infinity  x", "2024-01-5  T", "-024-01-05"]
+    """Only ISO 8601: other separators, blanks, words and times that there are not, are missing and counted."""
+    days = [
+        "2024-01-05",
+        "2024-01-05T10:00",
+        "2024-01-05 23:59:59.1234567+01:00",
+        "2024-01-05 10:00:00 +01:00",
+        "2024-01-05T10:00Z",
+        "2024-05",
+    ]
+    none = [
+        "2024/01/05", "infinity  x", "2024-01-5  T", "-024-01-05", "2024-02-30", "2024-13", "0000-01-01", "2024-01-05T", "2024-01-05Tx",
+        "2024-01-05 garbage", "2024-01-05 99:99", "2024-01-05 10:00 Europe/Moscow", "2024-01-05 10", "2024-01-051",
+    ]  # fmt: skip
+    texts = days + none
     table = ibis.table({"a": "string"}, name="t")
-    statement = DUCKDB.sql(table.select(day=_iso_day(table["a"])))
+    statement = DUCKDB.sql(table.select(day=iso_day(table["a"])))
     database = duckdb.connect()
     database.execute("CREATE TABLE t (a VARCHAR)")
     database.executemany("INSERT INTO t VALUES (?)", [[text] for text in texts])
-    assert [day is not None for (day,) in database.execute(statement).fetchall()] == [True] * 3 + [False] * 4
+    assert [day is not None for (day,) in database.execute(statement).fetchall()] == [True] * len(days) + [False] * len(
+        none
+    )

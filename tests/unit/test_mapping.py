@@ -10,10 +10,15 @@ from examples import person_contract, row_contract
 from cordon.configfile import read_config
 from cordon.contract import Contract
 from cordon.errors import Misconfigured
+from node.coding import coded
+from node.engine import DUCKDB
+from node.identifiers import Keys
+from node.joining.holdings import missing_columns
 from node.load import check, load
 from node.mapping import Mapping
 from node.normalise import PNC_LETTERS
 from node.snapshot import snapshot_path
+from node.staging import kind_of
 
 LINKED = b"""
 dataset = "persons"
@@ -205,6 +210,93 @@ def test_a_bad_code_list_names_its_file_and_line(force, lines, told):
     assert "roles.csv" in str(refused.value)
 
 
+KINDS = {
+    "text": "string", "stamped": "timestamp", "day": "date", "double": "float64", "whole": "int64", "truth": "boolean",
+}  # fmt: skip
+
+
+def coded_row(columns, **row):
+    """What becomes of one row of typed values, without a file."""
+    rows = coded(KINDS, mapping_of(columns), person_contract(), DUCKDB, Keys(b"\x01" * 32, None))
+    given = ", ".join(f"({row.get(name, 'NULL')})::{kind} AS {name}" for name, kind in SQL_KINDS.items())
+    with duckdb.connect() as database:
+        database.execute(f"SET VARIABLE secret_unit_ = 'a'; CREATE VIEW records AS SELECT {given}")
+        found = database.execute(DUCKDB.sql(rows))
+        return dict(zip([column[0] for column in found.description], found.fetchone(), strict=True))
+
+
+SQL_KINDS = {
+    "text": "VARCHAR", "stamped": "TIMESTAMP", "day": "DATE", "double": "DOUBLE", "whole": "BIGINT", "truth": "BOOLEAN",
+}  # fmt: skip
+
+
+def mapping_of(columns):
+    """A mapping of a file that nothing reads."""
+    return Mapping.model_validate(
+        BASE | {"source": "records.csv", "columns": {"person": {"source": "double"}} | columns}
+    )
+
+
+def test_unknown_values_and_codes_are_compared_as_what_the_source_holds():
+    """A number is one however it is written, a time stamp is of its day, and a default identifier is nobody's."""
+    columns = {
+        "person": {"source": "double", "unknown": ["0"]},
+        "role": {"source": "double", "codes": {" 1 ": "victim"}},
+        "loss": {"source": "double", "unknown": ["999"]},
+        "day": {"source": "stamped", "unknown": ["01/01/2025"], "formats": ["%d/%m/%Y"]},
+    }
+    row = coded_row(columns, double="999.0", stamped="TIMESTAMP '2025-01-01 12:00'")
+    assert (row["loss__missing"], row["day__missing"], row["unit_"] is None) == (True, True, False)
+    row = coded_row(columns, double="1.0", stamped="TIMESTAMP '2025-01-02 00:00'")
+    assert (row["role"], row["loss"], row["day__missing"]) == (1, 2, False)
+    assert coded_row(columns, double="0.0")["unit_"] is None
+    whole, truth = (
+        {"source": "whole", "unknown": ["5.0"]},
+        {"source": "truth", "codes": {"Y": "victim", "n": "suspect"}},
+    )
+    row = coded_row(
+        {"loss": whole, "role": truth, "day": {"source": "day", "unknown": ["2025-01"]}}, whole="5", truth="true"
+    )
+    assert (row["loss__missing"], row["role"]) == (True, 1)
+    with pytest.raises(Misconfigured, match=r"day: the source holds dates, and '31/12/1899' is none"):
+        coded_row({"day": {"source": "day", "unknown": ["31/12/1899"]}})
+
+
+def test_a_month_stays_a_month_in_every_zone():
+    """Its first day is no instant that a zone could move; a time stamp is one."""
+    day = {"day": {"source": "text", "time_zone": "America/New_York"}}
+    made = {
+        text: coded_row(day, text=f"'{text}'")["day"] for text in ("2025-06", "2025-06-01T02:00", "2025-06-01 12:00")
+    }
+    assert made == {"2025-06": 20240, "2025-06-01T02:00": 20239, "2025-06-01 12:00": 20240}
+
+
+def test_a_long_text_is_told_by_its_beginning():
+    """Of a value that no code stands for, 80 characters are kept for the report."""
+    row = coded_row({"role": {"source": "text"}}, text="repeat('x', 1000)")
+    assert row["role__local"] == "x" * 80
+
+
+def test_units_are_told_apart_by_their_text_without_blanks_of_any_kind():
+    """Also a blank that does not break, and marks without width; and a whole number is one as a float too."""
+    texts = ["'p1'", "' p1 '", "'\u00a0p1\u200b'", "'\ufeffp1'"]
+    units = {coded_row({"person": {"source": "text"}}, text=text)["unit_"] for text in texts}
+    assert len(units) == 1
+    assert coded_row({}, double="5.0")["unit_"] == coded_row({"person": {"source": "whole"}}, whole="5")["unit_"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        ("DECIMAL(18,0)", "int64"), ("DECIMAL(19,0)", "string"), ("DECIMAL(10,2)", "float64"), ("decimal(5, 0)", "int64"),
+        ("HUGEINT", "string"), ("TIMESTAMP WITH TIME ZONE", "timestamp('UTC')"), ("VARCHAR", "string"),
+    ],
+)  # fmt: skip
+def test_a_source_column_is_read_as_what_it_holds(kind, read):
+    """Decimals are whole numbers where they have no places and 64 bits hold them, else floats or texts."""
+    assert kind_of(kind) == read
+
+
 def test_too_much_mended_stops_a_load(force):
     """Where the mapping says how much may be mended, a load with more is refused, and the snapshot before stays."""
     force.write("ref,role", *(f"p{at},S" for at in range(10)))
@@ -232,6 +324,45 @@ def test_excluded_records_never_enter(force):
     assert force.stored("SELECT count(*) FROM snapshot") == [(2,)]
 
 
+def test_what_is_excluded_unless_said_otherwise_excludes_the_unmarked_too(force):
+    """A condition is true or false of every record: where nothing is marked, it differs from every mark."""
+    force.write("ref,role,mark", "p1,suspect,N", "p2,suspect,", "p3,suspect,Y", "p4,suspect, N ")
+    exclude = [{"where": "mark <> 'N'", "reason": "marked or not looked at"}]
+    quality = force.load(PERSON | {"role": {"source": "role"}}, exclude=exclude).quality
+    assert (quality.rows_excluded, quality.rows_kept) == ({"marked or not looked at": 2}, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"exclude": [{"where": "LENGTH(mark)", "reason": "marked"}]}, "is no condition"),
+        ({"exclude": [{"where": "(mark = 'Y') IS NULL", "reason": "marked"}]}, "condition is missing"),
+        ({"exclude": [{"where": "mark = ''", "reason": "marked"}]}, "empty text"),
+        ({"columns": PERSON | {"loss": {"expression": "SUM(loss)"}}}, "which a mapping may not"),
+        ({"columns": PERSON | {"day": {"expression": "DATE(seen, '%Q')"}}}, "letter that is not known"),
+        ({"columns": PERSON | {"day": {"source": "seen", "formats": [""]}}}, "day: the date format '' has no letter"),
+        ({"columns": PERSON | {"day": {"source": "seen", "time_zone": "Europe/Londn"}}}, "no time zone 'Europe/Londn'"),
+        ({"columns": PERSON | {"day": {"source": "seen", "time_zone": "../zone"}}}, "no time zone"),
+    ],
+)
+def test_mistakes_show_when_a_mapping_is_read(force, changes, told):
+    """Expressions, conditions, formats and zones are looked at before a source is."""
+    given = {"columns": PERSON} | changes
+    with pytest.raises(Misconfigured, match=told):
+        force.mapping(**given).check(force.contract)
+
+
+def test_a_truth_value_of_the_source_may_be_a_condition_by_itself(force):
+    """What kind a column is of is not known before the source is read."""
+    force.mapping(PERSON, exclude=[{"where": "hidden", "reason": "hidden"}]).check(force.contract)
+
+
+def test_two_codes_that_differ_in_blanks_alone_are_refused(force):
+    """They would be one value."""
+    with pytest.raises(ValueError, match="'V' has two codes"):
+        force.mapping(PERSON | {"role": {"source": "role", "codes": {"V": "victim", "V ": "suspect"}}})
+
+
 def test_repeated_rows_of_one_person_are_kept_once(force):
     """Rows of one person that are alike in the named columns are one; those of two persons are two, and of nobody too."""
     rows = ["p1,S,1,a", "p1,S,1,b", "p1,V,1,c", "p2,S,1,d", ",S,1,e", ",S,1,f"]
@@ -251,6 +382,15 @@ def test_rows_of_a_row_unit_are_one_unit_where_their_key_is_one(force):
     force.write("number,kind", "1,a", "1,b", "2,a", ",a", ",a")
     quality = force.load({column: {"source": "kind"}}, deduplicate=["number"]).quality
     assert (quality.rows_repeated, quality.rows_kept) == (1, 4)
+
+
+def test_a_column_that_tells_rows_apart_is_looked_for_in_the_source():
+    """Of a row unit `deduplicate` names columns of the source, of a person those of the contract."""
+    given = {"source": "a.csv", "columns": {"colour": {"source": "kind"}}, "deduplicate": ["number"]}
+    mapping = Mapping.model_validate(BASE | given)
+    assert missing_columns(mapping, {"kind": "VARCHAR"}, row_contract()) == {"number"}
+    assert missing_columns(mapping, {"kind": "VARCHAR", "number": "BIGINT"}, row_contract()) == set()
+    assert missing_columns(mapping, {"kind": "VARCHAR"}, person_contract()) == set()
 
 
 @pytest.mark.parametrize("name", ["person", "no_such", "loss"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import stat
 import zipfile
 from datetime import date
@@ -365,3 +366,11 @@ def test_the_site_s_names_of_forces_are_the_bundled_ones():
         for kind in Kind:
             name = f"2025-01/2025-01-{force}-{kind}.csv"
             assert downloading._piece(name) == Piece(force, kind, "2025-01", name)
+
+
+def test_a_crash_while_a_download_is_read_dumps_no_memory(monkeypatch):
+    """It holds records."""
+    limits = []
+    monkeypatch.setattr(resource, "setrlimit", lambda *given: limits.append(given))
+    assert run(["node", "open-data", "/nowhere", "--into", "/nowhere"]) == 6
+    assert limits == [(resource.RLIMIT_CORE, (0, 0))]

@@ -84,7 +84,7 @@ def written(folder: Path, name: str, content: bytes) -> Path:
         ("utf16be.csv.gz", packed(PLAIN.decode().encode("utf-16-be")), "utf-16-be"),
         ("blank_line.csv", b"id,name\n1,Ann\n\n2,Bob\n\n", "utf-8"),
         ("quotes.csv", b'"id","name"\n"1","Ann"\n"2","Bob"\n', "utf-8"),
-        ("ebcdic.csv", PLAIN.decode().encode("cp037"), "cp037"),
+        ("dos.csv", PLAIN.decode().encode("cp850"), "CP850"),
         ("[1]*?.csv", PLAIN, "utf-8"),
         ("it's.csv", PLAIN, "utf-8"),
     ],
@@ -208,7 +208,7 @@ BIG = b"id,name\n" + b"".join(b"%d,%s\n" % (n, SECRET.encode()) for n in range(5
             "flipped.csv.gz: not compressed with gzip, or damaged",
         ),
         ("plain.csv.gz", b"id,name\n1,%s\n", "plain.csv.gz: not compressed with gzip"),
-        ("twice.csv", b"id,id\n1,%s\n", "twice.csv has two columns 'id'"),
+        ("twice.csv", b"id,id\n1,%s\n", "twice.csv: columns 1 and 2 of its first line have the same name"),
     ],
     ids=lambda part: part if isinstance(part, str) and " " not in part else "",
 )
@@ -235,19 +235,66 @@ def test_a_wrong_encoding_is_told_by_the_line(tmp_path, scratch):
     assert "a.csv, line 400002: a byte that is not of the encoding windows-1252" in refusal(
         Source(path=path, encoding="windows-1252"), scratch
     )
-    assert "no text encoding 'klingon'" in refusal(Source(path=path, encoding="klingon"), scratch)
-    assert "no text encoding 'hex'" in refusal(Source(path=path, encoding="hex"), scratch)
+    for name in ("klingon", "hex", "idna", "undefined", "utf-7", "unicode_escape", "cp037"):
+        with pytest.raises(ValueError, match=f"'{name}' is not an encoding that is read; there are utf-8"):
+            Source(path=path, encoding=name)
     text = written(tmp_path, "b.csv", PLAIN.decode().encode("utf-16-le"))
     assert "name that as the `encoding`" in refusal(Source(path=text), scratch)
+    assert "name utf-16-le or utf-16-be" in refusal(Source(path=text, encoding="utf-16"), scratch)
+
+
+def test_latin_1_that_is_windows_1252_is_said_to_be(tmp_path, scratch):
+    """Its dashes and quotes are bytes that Latin-1 has no letters for; DuckDB would call the file damaged."""
+    content = f"id,name\n1,Ann\n2,{SECRET} – “x”\n".encode("windows-1252")
+    for name, packing in (("a.csv", bytes), ("a.csv.gz", packed)):
+        words = refusal(Source(path=written(tmp_path, name, packing(content)), encoding="latin-1"), scratch)
+        assert f"{name}, line 3: a byte that stands for no letter in Latin-1" in words
+        assert "windows-1252" in words
+    assert read(Source(path=tmp_path / "a.csv", encoding="windows-1252"), scratch)[1] == ("2", f"{SECRET} – “x”")
+
+
+def test_a_scratch_folder_that_cannot_be_written_is_said(tmp_path):
+    """A copy in UTF-8 and the rows of a view both need it."""
+    path = written(tmp_path, "a.csv", "id\né\n".encode("windows-1252"))
+    nowhere = tmp_path / "nowhere"
+    with duckdb.connect(str(tmp_path / "a.duckdb")) as database:
+        database.execute("CREATE VIEW v AS SELECT 1 AS id")
+    for source in (
+        Source(path=path, encoding="cp1252"),
+        Source(path=tmp_path / "a.duckdb", sql="SELECT * FROM v", rows_depend_on_one_unit=True),
+    ):
+        with open_source(source, nowhere) as opened, pytest.raises(Misconfigured, match=f"to {nowhere}: No such file"):
+            next(opened.chunks(engine(), ["id"]))
 
 
 def test_a_column_that_vanished_is_named_with_the_nearest_there_is(tmp_path, scratch):
     """And nothing is read."""
     source = Source(path=written(tmp_path, "a.csv", b"Person_Ref,recorded\n1,2\n"))
+    words = refusal(source, scratch, "person_ref", "recordet")
+    assert "a.csv has no column 'person_ref'" in words
     words = refusal(source, scratch, "person_ref")
     assert "a.csv has no column 'person_ref'" in words
     assert "the nearest name there is 'Person_Ref'" in words
-    assert "it has: Person_Ref, recorded" in refusal(source, scratch, "zzzzz")
+    assert "none of its 2 columns is called nearly so" in refusal(source, scratch, "recorded", "zzzzz")
+
+
+def test_a_file_without_a_header_is_not_quoted(tmp_path, scratch):
+    """Its first record stands where names would."""
+    row = f"{SECRET},01/02/1980,07700900123,{SECRET}\n".encode()
+    source = Source(path=written(tmp_path, "a.csv", row))
+    assert "columns 1 and 4 of its first line have the same name" in refusal(source, scratch)
+    source = Source(path=written(tmp_path, "b.csv", row.replace(b"," + SECRET.encode(), b",M")))
+    words = refusal(source, scratch, SECRET[:-1] + "x", "dob")
+    assert "has none of the columns that the mapping names" in words.replace(SECRET[:-1] + "x", "")
+    assert "its first line does not look like a header" in words
+    written(tmp_path, "c.csv", b"name,dob,phone,sex\n")
+    words = refusal(Source(path=tmp_path / "[bc].csv"), scratch)
+    assert "it lacks what is column 1, 2, 3, 4 there, and its own column 1, 2, 3, 4 is not there" in words
+    assert "1980" not in words
+    mixed = Source(path=written(tmp_path, "d.csv", b"ref,02/03/1980,07700900124\n"))
+    for near in ("02/03/1981", "07700900125"):
+        words = refusal(mixed, scratch, "ref", near)
+        assert "none of its 3 columns is called nearly so" in words
 
 
 def test_columns_that_differ_in_capitals_only_are_refused_where_both_are_wanted(tmp_path, scratch):
@@ -263,7 +310,7 @@ def test_files_of_other_columns_are_named_with_what_they_lack(tmp_path, scratch)
     written(tmp_path, "b.csv", b"id,nom,age\n1,2,3\n")
     words = refusal(Source(path=tmp_path / "*.csv"), scratch)
     assert "b.csv has other columns than" in words
-    assert "it lacks 'name'; it also has 'nom', 'age'" in words
+    assert "it lacks what is column 2 there, and its own column 2, 3 is not there" in words
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, scratch):
@@ -358,13 +405,75 @@ def test_a_duckdb_file_is_read_by_table_by_schema_and_by_sql(tmp_path, scratch):
         database.execute("CREATE VIEW v AS SELECT id, name, day FROM p JOIN s.t USING (id)")
     assert read(Source(path=path, table="p"), scratch, "name") == [("Ann",)]
     assert [str(row[0]) for row in read(Source(path=path, table="s.t"), scratch, "day")] == ["2024-01-02"]
-    assert read(Source(path=path, table="v"), scratch, "id", "name") == [(1, "Ann")]
+    view = Source(path=path, table="v", rows_depend_on_one_unit=True)
+    assert read(view, scratch, "id", "name") == [(1, "Ann")]
+    assert "(v) is a view (name a table, or write rows_depend_on_one_unit" in refusal(
+        Source(path=path, table="v"), scratch
+    )
     by_sql = Source(path=path, sql="SELECT name, id FROM p -- all\n;", rows_depend_on_one_unit=True)
     assert read(by_sql, scratch, "id", "name") == [(1, "Ann")]
     assert "cannot read" in refusal(Source(path=path, table="none"), scratch)
-    assert "has no column 'nam'" in refusal(Source(path=path, table="p"), scratch, "nam")
+    assert "none of the columns that the mapping names: 'nam'" in refusal(Source(path=path, table="p"), scratch, "nam")
     path.write_bytes(path.read_bytes()[:5000])
     assert "cannot" in refusal(Source(path=path, table="p"), scratch)
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ("SELECT getvariable('secret_unit') AS id", None),
+        ("SELECT content AS id FROM read_text('{other}')", "cannot read"),
+        ("SELECT id FROM read_csv('{other}', columns = {{'id': 'VARCHAR'}})", "cannot read"),
+        ("FROM query('SELECT id FROM coded')", "cannot read"),
+    ],
+)
+def test_what_a_duckdb_file_defines_sees_nothing_of_a_load(tmp_path, scratch, view, words):
+    """Neither its keys, nor its tables, nor another file: whoever makes a source's file is not the node."""
+    other, path = written(tmp_path, "other", SECRET.encode()), tmp_path / "a.duckdb"
+    with duckdb.connect(str(path)) as database:
+        database.execute("CREATE TABLE coded (id INTEGER)")
+        database.execute(f"CREATE VIEW v AS {view.format(other=other)}")
+        database.execute("CREATE TABLE t (a INTEGER, id VARCHAR GENERATED ALWAYS AS (getvariable('secret_unit')))")
+        database.execute("INSERT INTO t VALUES (1)")
+        database.execute("DROP TABLE coded")
+    engine().execute(f"SET VARIABLE secret_unit = '{SECRET}'; CREATE OR REPLACE TEMP TABLE coded AS SELECT 1 AS id")
+    try:
+        source = Source(path=path, table="v", rows_depend_on_one_unit=True)
+        if words is None:
+            with open_source(source, scratch) as opened:
+                (found,) = [engine().execute(f"FROM {c.relation}").fetchall() for c in opened.chunks(engine(), ["id"])]
+            assert found == [(None,)]
+        else:
+            with pytest.raises(Misconfigured, match=words) as caught:
+                open_source(source, scratch)
+            assert SECRET not in str(caught.value)
+        with open_source(Source(path=path, table="t"), scratch) as opened:
+            (found,) = [engine().execute(f"FROM {c.relation}").fetchall() for c in opened.chunks(engine(), ["id"])]
+        assert found == [(None,)], "nor does a generated column"
+    finally:
+        engine().execute("RESET VARIABLE secret_unit; DROP TABLE coded")
+    assert not list(scratch.iterdir())
+
+
+def test_a_duckdb_source_is_opened_offline_within_bounds_and_beside_nothing(tmp_path, scratch):
+    """Its settings are not those of the machine or of whoever made the file, and cannot be changed by it."""
+    path = tmp_path / "a.duckdb"
+    with duckdb.connect(str(path)) as database:
+        database.execute(
+            "CREATE TABLE p AS SELECT 170141183460469231731687303715884105727 AS id, DATE '2024-01-02' AS day"
+        )
+    own = (
+        "SELECT current_setting('temp_directory') AS temp, current_setting('TimeZone') AS zone, "
+        "current_setting('enable_external_access') AS reach, current_setting('autoload_known_extensions') AS load, "
+        "current_setting('lock_configuration') AS locked, id FROM p"
+    )
+    source = Source(path=path, sql=own, rows_depend_on_one_unit=True)
+    ((temp, *settings, number),) = read(source, scratch)
+    assert settings == ["UTC", False, False, True]
+    assert number == 2**127 - 1, "Parquet would have made a float of it"
+    assert Path(temp).parent == scratch
+    with open_source(source, scratch) as opened:
+        assert opened.longest_break_seconds == 24 * 3600
 
 
 def sqlite(path: Path, *statements: str) -> Path:

@@ -11,6 +11,7 @@ from node.source.columntypes import can_be_key, duckdb_type, travels_as_it_is
 from node.source.databases import fault
 from node.source.model import EMBEDDED, FILES, Kind, Source
 from node.source.reading import open_source
+from node.source.selects import check_select
 from node.source.statements import Origin, Page, layout, select, without_key
 
 HOSTILE = 'a"; DROP TABLE [t]; -- `x'
@@ -107,6 +108,33 @@ def test_a_forces_own_select_goes_in_as_it_was_written(kind):
         assert "records_" not in statement
 
 
+@pytest.mark.parametrize("kind", [*BY_TEXT, Kind.DUCKDB])
+def test_a_forces_own_statement_is_one_select_in_its_dialect(kind):
+    """Whatever would end it, follow it, or change, lock or make something is refused."""
+    for own in (
+        "SELECT a FROM t; DELETE FROM t",
+        "SELECT * FROM t) x; DELETE FROM t; SELECT * FROM (SELECT * FROM t",
+        "WITH d AS (DELETE FROM t RETURNING a) SELECT a FROM d",
+        "SELECT a INTO copied FROM t",
+        "SELECT a FROM t FOR UPDATE",
+        "DELETE FROM t",
+        "INSERT INTO t SELECT a FROM t",
+        "SELECT a /*! , b */ FROM t",
+        "SELECT a FROM t /* /* */ ; DELETE FROM t */ -- */",
+        "SELECT a FROM (",
+        "VALUES (1)",
+        "-- nothing",
+        "",
+    ):
+        with pytest.raises(Misconfigured, match="the `sql` of a source"):
+            check_select(own, kind)
+    for own in (
+        "WITH p AS (SELECT a FROM t) SELECT a FROM p WHERE b = ';' -- all; of it",
+        "SELECT a FROM t UNION ALL (SELECT a FROM u) /* both */ ;",
+    ):
+        check_select(own, kind)
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
@@ -114,7 +142,7 @@ def test_a_forces_own_select_goes_in_as_it_was_written(kind):
         ("interval", "VARCHAR"), ("int4range", "VARCHAR"), ("float8", "DOUBLE"), ("double", "DOUBLE"), ("bool", "BOOLEAN"),
         ("bit(3)", "VARCHAR"), ("date", "DATE"), ("datetime", "TIMESTAMP"), ("timestamp(6)", "TIMESTAMP"),
         ("timestamptz(3)", "TIMESTAMP WITH TIME ZONE"), ("timestamp(3) with time zone", "TIMESTAMP WITH TIME ZONE"),
-        ("numeric(10,2)", "DECIMAL(10,2)"), ("decimal(38, 0)", "DECIMAL(38,0)"), ("numeric(99,2)", "VARCHAR"),
+        ("numeric(3,5)", "VARCHAR"), ("numeric(5,5)", "DECIMAL(5,5)"), ("numeric(10,2)", "DECIMAL(10,2)"), ("decimal(38, 0)", "DECIMAL(38,0)"), ("numeric(99,2)", "VARCHAR"),
         ("numeric", "VARCHAR"), ("varchar(20)", "VARCHAR"), ("jsonb", "VARCHAR"), ("uuid", "VARCHAR"), ("date[]", "VARCHAR"),
         ("daterange", "VARCHAR"), ("int4[]", "VARCHAR"), ("str", "VARCHAR"), ("any", "VARCHAR"),
     ],

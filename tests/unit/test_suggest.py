@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import random
 import re
+import resource
 import sqlite3
+import tempfile
 import tomllib
 from collections import Counter
 from contextlib import closing
@@ -203,6 +205,51 @@ def test_free_text_under_a_category_s_name_is_not_listed(many):
     assert "[columns.outcome]" in content
     assert "told" not in content
     assert "codes_file" in content
+
+
+def test_a_value_of_few_rows_or_among_many_is_not_listed():
+    """Three rows have it and sixty values are the most, whether or not a code fits; the rest is counted."""
+    roles = {"SUS": 900, "VIC": 3, "WIT": 2, "JOHN SMITH": 2, "KHAN ALI": 4}
+    content = as_toml(suggest(CONTRACTS["nominals"], {"role": Sample(roles)}), SOURCE, rows=911)
+    assert '"SUS" = "suspect"' in content
+    assert '"VIC" = "victim"' in content
+    assert "KHAN ALI" in content, "a code, for all that anybody can tell"
+    assert "WIT" not in content
+    assert "SMITH" not in content
+    assert "# 2 more local values are not listed, because they may name somebody" in content
+    several = {"SUS": 900} | {f"code {at}": 90 for at in range(60)}
+    content = as_toml(suggest(CONTRACTS["nominals"], {"role": Sample(several)}), SOURCE, rows=6300)
+    assert "code " not in content.split("[source]")[1].replace("code was found", "")
+
+
+def test_a_file_without_a_header_is_not_proposed_for(tmp_path, capsys):
+    """Its first record would be printed as the names of columns."""
+    rows = ["1;SMITH, A;01/02/2024;JOHN", "2;KHAN, B;03/04/2024;ANN", "3;SMITH, A;01/02/2024;JOHN"]
+    (tmp_path / "records.csv").write_text("\n".join(rows) + "\n")
+    assert run(["node", "map", "suggest", "--dataset", "nominals", "--source", str(tmp_path / "records.csv")]) == 6
+    told = capsys.readouterr()
+    assert "its first line does not look like a header" in told.err
+    assert "SMITH" not in told.out + told.err
+    odd = {"role": Sample({"SUS": 30}), "02/03/1980": Sample({"x": 30}), "KHAN 07700900123": Sample({"y": 30})}
+    content = as_toml(suggest(CONTRACTS["nominals"], odd), SOURCE, rows=30)
+    assert "column 2: the same value in every row" in content
+    assert not any(part in content for part in ("1980", "KHAN"))
+
+
+def test_looking_at_a_source_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    """Neither temporary files, without a node's state to lie in, nor memory where a crash would put it."""
+    limits = []
+    monkeypatch.setattr(resource, "setrlimit", lambda *given: limits.append(given))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    (tmp_path / "records.csv").write_text("role;note\n" + "SUS;é\n" * 30, encoding="windows-1252")
+    arguments = ["node", "map", "suggest", "--dataset", "nominals", "--source", str(tmp_path / "records.csv")]
+    assert run(arguments) == 0
+    assert '"SUS" = "suspect"' in capsys.readouterr().out
+    assert run([*arguments, "--delimiter", "e"]) == 6, "refused while the folder is there"
+    assert list(scratch.iterdir()) == []
+    assert limits == [(resource.RLIMIT_CORE, (0, 0))] * 2
 
 
 def test_local_values_that_nothing_is_like_are_listed_for_a_person():

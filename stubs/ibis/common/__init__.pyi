@@ -1,0 +1,1 @@
+"""Parts of ibis that its values are refused by."""
