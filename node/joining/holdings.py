@@ -221,9 +221,7 @@ def _source_finding(
         return from_error(name, error, correct)
     if missing:
         return to_do(
-            name,
-            f"{words} has no column {'; '.join(_with_nearest(column, columns) for column in missing)}",
-            f"correct [columns] in the mapping of {mapping.dataset}",
+            name, _lacking(mapping, missing, columns), f"correct [columns] in the mapping of {mapping.dataset}"
         )
     if warnings:
         remedy = (
@@ -233,8 +231,22 @@ def _source_finding(
     return ok(name, f"{words} opens, and has every column that the mapping names")
 
 
+<<<<<<< HEAD
 def _with_nearest(name: str, columns: ReadOnly[str, str]) -> str:
     return f"{name!r}, and {nearest(columns, name)}"
+=======
+def _lacking(mapping: Mapping, missing: list[str], columns: ReadOnly[str, str]) -> str:
+    """What a source lacks, each with the nearest name that there is, if its first line is a header at all."""
+    words, told = mapping.source.words, []
+    for name in missing:
+        try:
+            check_columns(columns, [name, *columns_named(mapping)], words)
+        except Misconfigured as error:
+            if not str(error).startswith(f"{words} has no column"):
+                return f"{error}; {error.hint.rpartition('; ')[2]}"
+            told.append(f"{name!r}, and {error.hint}")
+    return f"{words} has no column {'; '.join(told)}"
+>>>>>>> mendc
 
 
 def _said_once(words: str, warnings: tuple[str, ...]) -> str:

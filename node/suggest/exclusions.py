@@ -19,7 +19,7 @@ def exclusion_lines(suggestion: Suggestion) -> Iterator[str]:
         return
     yield "# guess: check. By their names these may mark records that must never enter, as of protected persons."
     for name in marking:
-        yield f"# [[exclude]]   # {suggestion.samples[name].words}"
+        yield f"# [[exclude]]   # {suggestion.samples[name].words.partition(';')[0]}"
         yield f"# where = {text(_condition(name, suggestion.samples[name]))}"
         yield '# reason = "…"'
 

@@ -35,7 +35,7 @@ def test_a_table_on_a_server_gets_a_proposal(capsys, monkeypatch):
         assert run(arguments) == 6
         refused = capsys.readouterr()
     assert "a sample of 5,000 rows" in told.out
-    for line in ('source = "nominal_ref"', 'source = "date_recorded"', '"F" = "female"', '"U",   # '):
+    for line in ('source = "nominal_ref"', 'source = "date_recorded"', '"F" = "female"', '# "U",   # guess: check'):
         assert line in told.out
     assert "formats" not in told.out, "a date at the source needs none"
     assert "the account can write" in told.err

@@ -725,6 +725,10 @@ def test_a_source_is_opened_and_held_against_the_mappings_columns(layout: Layout
     records.write_text(",".join([min(named).lower(), *sorted(named)[1:]]) + "\n")
     lacking = source_finding(layout, tmp_path, f'source = "{records}"')
     check(lacking, Level.TO_DO, f"has no column {min(named)!r}, and the nearest name there is {min(named).lower()!r}")
+    records.write_text("N. Clerk,M,34\nA. Other,F,35\n")
+    bare = source_finding(layout, tmp_path, f'source = "{records}"')
+    check(bare, Level.TO_DO, "its first line does not look like a header")
+    assert "Clerk" not in bare.sentence
     records.write_text(",".join(named))
     cut = source_finding(layout, tmp_path, f'source = "{records}"')
     check(cut, Level.WARNING, "it may be cut off")
