@@ -23,7 +23,7 @@ from node.ledger import Ledger
 from node.mapping import Mapping
 from node.policy import Policy
 from node.snapshot import snapshot_path
-from node.source.chunks import nearest
+from node.source.chunks import check_columns
 from node.source.model import Source
 
 LEDGER_SECONDS = 3.0
@@ -231,10 +231,6 @@ def _source_finding(
     return ok(name, f"{words} opens, and has every column that the mapping names")
 
 
-<<<<<<< HEAD
-def _with_nearest(name: str, columns: ReadOnly[str, str]) -> str:
-    return f"{name!r}, and {nearest(columns, name)}"
-=======
 def _lacking(mapping: Mapping, missing: list[str], columns: ReadOnly[str, str]) -> str:
     """What a source lacks, each with the nearest name that there is, if its first line is a header at all."""
     words, told = mapping.source.words, []
@@ -246,7 +242,6 @@ def _lacking(mapping: Mapping, missing: list[str], columns: ReadOnly[str, str]) 
                 return f"{error}; {error.hint.rpartition('; ')[2]}"
             told.append(f"{name!r}, and {error.hint}")
     return f"{words} has no column {'; '.join(told)}"
->>>>>>> mendc
 
 
 def _said_once(words: str, warnings: tuple[str, ...]) -> str:

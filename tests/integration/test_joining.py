@@ -217,9 +217,5 @@ def test_the_doctors_lines_are_for_people(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr()
     first, last = said.out.splitlines()
     assert first.startswith("to do    configuration  cannot read")
-<<<<<<< HEAD
-    assert " → lay a node out with `cordon node init FOLDER`" in first
-=======
     assert " → lay a node out with `cordon node init FOLDER`, or name its node.toml with --config" in first
->>>>>>> mendc
     assert (last, said.err) == ("0 ok, 0 warnings, 1 to do", "")
