@@ -84,11 +84,13 @@ def main() -> int:
 
 def _loading(*, quick: bool, write: bool) -> None:
     sizes = (20_000, 80_000) if quick else (10_000_000, 40_000_000)
+    found: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory(prefix="cordon-bench-") as folder:
-        text = _tables(loaded(Path(folder), sizes, _say), "")
-    sys.stdout.write(text)
-    if write:
-        _write(text, LOADING_BEGIN, LOADING_END)
+        for title, rows in loaded(Path(folder), sizes, _say):
+            found[title] = rows
+            sys.stdout.write(_tables({title: rows}, ""))
+            if write:
+                _write(_tables(found, ""), LOADING_BEGIN, LOADING_END)
 
 
 def _everything_else(*, quick: bool, write: bool) -> None:

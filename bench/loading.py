@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,13 +48,12 @@ QUESTIONS = {
 Row = tuple[str, str, str]
 
 
-def loaded(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> dict[str, list[Row]]:
-    """Every measurement, over files of so many rows.
+def loaded(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> Iterator[tuple[str, list[Row]]]:
+    """Every measurement, over files of so many rows; title and rows of each table as soon as it is measured.
 
     Args:
         folder: an empty one with room for about 400 bytes a row.
     """
-    tables: dict[str, list[Row]] = {}
     peaks = []
     for rows in sizes:
         at = folder / f"{rows}"
@@ -63,33 +62,40 @@ def loaded(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
         say(f"loading {made:,} rows")
         plain, ours = _in_a_process("plain", at), _in_a_process("load", at)
         peaks.append(ours["peak"])
-        tables[f"A load of {made:,} person-level rows, one CSV file of {_gigabytes(at):.1f} GB"] = [
-            ("plain DuckDB, CREATE TABLE AS of the same file", f"{plain['seconds']:.1f} s", ""),
-            ("cordon node load", f"{ours['seconds']:.1f} s", ""),
-            ("ratio", f"{ours['seconds'] / plain['seconds']:.2f}", "at most 3"),
-            ("the same by processor time", f"{ours['cpu'] / plain['cpu']:.2f}", ""),
-            ("peak resident memory of the load", f"{ours['peak']:.0f} MB", "does not grow with rows"),
-        ]
+        yield (
+            f"A load of {made:,} person-level rows, one CSV file of {_gigabytes(at):.1f} GB",
+            [
+                ("plain DuckDB, CREATE TABLE AS of the same file", f"{plain['seconds']:.1f} s", ""),
+                ("cordon node load", f"{ours['seconds']:.1f} s", ""),
+                ("ratio", f"{ours['seconds'] / plain['seconds']:.2f}", "at most 3"),
+                ("the same by processor time", f"{ours['cpu'] / plain['cpu']:.2f}", ""),
+                ("peak resident memory of the load", f"{ours['peak']:.0f} MB", "does not grow with rows"),
+            ],
+        )
         if rows == sizes[0]:
             say("asking")
             asked = _in_a_process("query", at)
-            tables[f"Filter, group and bound over {made:,} rows, one thread, median of {REPEATS}"] = [
-                (
-                    f"{name}: bounded / unbounded",
-                    f"{both[0]:.0f} ms / {both[1]:.0f} ms = {both[0] / both[1]:.2f}",
-                    "at most 1.5",
-                )
-                for name, both in asked.items()
-            ]
+            yield (
+                f"Filter, group and bound over {made:,} rows, one thread, median of {REPEATS}",
+                [
+                    (
+                        f"{name}: bounded / unbounded",
+                        f"{both[0]:.0f} ms / {both[1]:.0f} ms = {both[0] / both[1]:.2f}",
+                        "at most 1.5",
+                    )
+                    for name, both in asked.items()
+                ],
+            )
             say("an idle node")
-            tables[f"An idle node with a snapshot of {made:,} rows"] = [
-                ("resident memory", f"{_idle(folder / 'federation', at):.0f} MB", "at most 250 MB")
-            ]
+            yield (
+                f"An idle node with a snapshot of {made:,} rows",
+                [("resident memory", f"{_idle(folder / 'federation', at):.0f} MB", "at most 250 MB")],
+            )
     if len(peaks) > 1:
-        tables["Peak memory of a load as rows grow"] = [
-            (f"{sizes[-1]:,} rows against {sizes[0]:,}", f"{peaks[-1] / peaks[0]:.2f}", "bounded")
-        ]
-    return tables
+        yield (
+            "Peak memory of a load as rows grow",
+            [(f"{sizes[-1]:,} rows against {sizes[0]:,}", f"{peaks[-1] / peaks[0]:.2f}", "bounded")],
+        )
 
 
 def _made(folder: Path, rows: int) -> int:

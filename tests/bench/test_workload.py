@@ -8,12 +8,15 @@ import tomllib
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
+
 from cordon.accounting import rho_for_epsilon
 
 ROOT = Path(__file__).parent.parent.parent
 PEERS = ROOT / "bench" / "peers" / "requirements.txt"
 
 
+@pytest.mark.slow
 def test_a_quick_run_draws_noise_of_the_promised_size():
     """Four tables come out, and Cordon's errors are those of rho over 100 tables, with and without colluders.
 

@@ -63,6 +63,7 @@ def test_an_answer_is_published_read_by_another_and_stands_for_the_same_question
     assert live.charged() != before
 
 
+@pytest.mark.slow
 def test_explain_says_what_would_be_left_and_who_would_decline_from_the_copy_alone(live: Live) -> None:
     """After --refresh, explain shows each force's budget and how old that is; a cost above it says who declines."""
     first = json_of(live.cordon("explain", SQL, "--epsilon", "1", "--refresh", "--format", "json"))
