@@ -33,8 +33,8 @@ GOVERNANCE = 3
 AUDITOR = "ico"
 ONLY_STREET = ("northern-ireland",)
 ONLY_STOPS = ("west-midlands", "west-yorkshire")
-ONLY_V1, ONLY_V2 = ("alder",), ("hazel", "rowan")
-"""Records systems whose forces serve one version of nominals where two are listed."""
+ONLY_V1 = ("alder",)
+"""Records systems whose forces do not serve version 2 of nominals yet, where two are listed."""
 
 NOMINALS_V2 = "nominals.v2"
 
@@ -208,12 +208,11 @@ def records_system(design: Design, force: str) -> str:
 
 
 def nominals_held(design: Design, force: str) -> tuple[int, ...]:
-    """Versions of nominals that a force serves: most serve all that are listed, some have not yet or no longer both."""
+    """Versions of nominals that a force serves: all that are listed, but for some that have not come so far yet."""
     if len(design.nominals) == 1:
         return design.nominals
     system = records_system(design, force)
-    one = {1} if system in ONLY_V1 else {2} if system in ONLY_V2 else {1, 2}
-    return tuple(sorted(one & set(design.nominals)))
+    return tuple(version for version in sorted(design.nominals) if version == 1 or system not in ONLY_V1)
 
 
 def _mappings(design: Design, force: str) -> list[str]:
