@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from cordon.configfile import ConfigModel
 from cordon.errors import Misconfigured
 from node.engine import SECRET, SPARK, TRINO, Distributed
-from node.source import engines
+from node.source import connectors
 from node.source.credentials import password_of
 from node.source.model import Kind, Source
 
@@ -112,7 +112,7 @@ class Link:
             ClusterFault: there is no answer, or none in time.
         """
         described, _ = self._described(statement, None, None)
-        kind = engines.ENGINES[Kind(self._cluster.kind)]
+        kind = connectors.CONNECTORS[Kind(self._cluster.kind)]
         return {str(column[0]): kind.described(column) for column in described}
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Link:
     def _run(self, statement: str, secrets: Mapping[str, str] | None) -> tuple[list[Any], Rows]:
         if self._connection is None:
             source = self._cluster.as_source()
-            _, self._connection, _ = engines.connect(source, password_of(source))
+            _, self._connection, _ = connectors.connect(source, password_of(source))
         with contextlib.closing(self._connection.cursor()) as cursor:
             if secrets:
                 cursor.execute(statement, {SECRET + name: secret for name, secret in secrets.items()})

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from cordon.errors import Misconfigured
-from node.source import engines, statements
+from node.source import connectors, statements
 from node.source.chunks import BATCH, Chunk, Connection, check_columns, quoted
 from node.source.columntypes import can_be_key, duckdb_type, texts, travels_as_it_is
 from node.source.credentials import hidden, password_of
@@ -44,7 +44,7 @@ class Database:
         self._batch = batch
         self._password = password_of(source)
         self._origin = statements.Origin(source.kind, source.table, source.sql)
-        self._engine, self._connection, self._failures = engines.connect(source, self._password)
+        self._connector, self._connection, self._failures = connectors.connect(source, self._password)
         try:
             self._warnings = self._write_warnings()
             self._words = self._layout()
@@ -82,7 +82,7 @@ class Database:
             check_columns(self.columns, [key], self._source.words)
             if not can_be_key(self._words[key]):
                 raise self._wrong_key("does not hold whole numbers")
-        casts = {name: self._engine.casts and not travels_as_it_is(self._words[name]) for name in columns}
+        casts = {name: self._connector.casts and not travels_as_it_is(self._words[name]) for name in columns}
         after = max((int(name) for name in done), default=None) if key is not None else None
         return self._each(database, casts, key, after)
 
@@ -100,8 +100,8 @@ class Database:
         read = 0
         with (
             self._explained(lambda: read),
-            engines.transaction(self._engine, self._connection, self._failures),
-            closing(self._engine.cursor(self._connection)) as cursor,
+            connectors.transaction(self._connector, self._connection, self._failures),
+            closing(self._connector.cursor(self._connection)) as cursor,
         ):
             cursor.execute(statements.select(self._origin, columns))
             while rows := cursor.fetchmany(self._batch):
@@ -112,7 +112,7 @@ class Database:
         read = 0
         with (
             self._explained(lambda: read),
-            engines.transaction(self._engine, self._connection, self._failures),
+            connectors.transaction(self._connector, self._connection, self._failures),
         ):
             if self._fetched(statements.without_key(self._origin, key)):
                 raise self._wrong_key("is null in some rows")
@@ -148,7 +148,7 @@ class Database:
         )
 
     def _fetched(self, statement: str) -> list[Sequence[Any]]:
-        with closing(self._engine.cursor(self._connection)) as cursor:
+        with closing(self._connector.cursor(self._connection)) as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
@@ -178,8 +178,8 @@ class Database:
         # force's SELECT can neither leave the one nor add to the other.
         with (
             self._explained(),
-            engines.transaction(self._engine, self._connection, self._failures),
-            closing(self._engine.cursor(self._connection)) as cursor,
+            connectors.transaction(self._connector, self._connection, self._failures),
+            closing(self._connector.cursor(self._connection)) as cursor,
         ):
             cursor.execute(statements.layout(self._origin))
             described = list(cursor.description or ())
@@ -187,17 +187,17 @@ class Database:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise Misconfigured(f"{self._source.words} has two columns {twice!r}", hint="rename one of them with AS")
-        return {str(column[0]): self._engine.described(column) for column in described}
+        return {str(column[0]): self._connector.described(column) for column in described}
 
     def _write_warnings(self) -> tuple[str, ...]:
         if self._source.kind in EMBEDDED:
             return ()
         try:
-            can = self._engine.can_write is None or bool(self._asked(self._engine.can_write))
+            can = self._connector.can_write is None or bool(self._asked(self._connector.can_write))
         except self._failures:
             can = True
         else:
-            if self._engine.can_write is not None:
+            if self._connector.can_write is not None:
                 ask = "ask for one that can only read"
                 return (f"{self._source.words}: the account can write; {ask}",) if can else ()
         return (f"{self._source.words}: whether the account can write could not be found out",)

@@ -34,7 +34,7 @@ _lock = threading.Lock()
 
 
 def connect(address: Any, password: str | None) -> Connection:
-    """A session with the cluster that an `Address` of node/source/engines.py names."""
+    """A session with the cluster that an `Address` of node/source/connectors.py names."""
     # Its own log of failed statements quotes values of records.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
     builder: Any = SparkSession.builder

@@ -16,7 +16,7 @@ import pytest
 from postgresql import BOSS, BOSS_PASSWORD, Server, server
 
 from cordon.errors import Misconfigured
-from node.source import engines
+from node.source import connectors
 from node.source.model import Source
 from node.source.reading import Opened, open_source
 
@@ -269,7 +269,7 @@ def test_a_statement_that_got_past_the_parser_still_cannot_leave_the_transaction
         for statement in statements:
             with (
                 pytest.raises(psycopg.Error) as caught,
-                engines.transaction(opened._engine, opened._connection, psycopg.Error),
+                connectors.transaction(opened._engine, opened._connection, psycopg.Error),
             ):
                 opened._fetched(statement)
             assert caught.value.sqlstate in {"42601", "25001", "0A000"}, "as a statement, not for want of a right"

@@ -82,7 +82,7 @@ def importers(library: str) -> set[str]:
             {"node/database.py", *(f"node/source/{part}.py" for part in FILE_SOURCES)},
         ),
         ("ibis", {f"node/{part}.py" for part in EXPRESSIONS} | {"node/source/statements.py"}),
-        ("psycopg", set()),  # as every driver, by its name from the table in node/source/engines.py
+        ("psycopg", set()),  # as every driver, by its name from the table in node/source/connectors.py
         ("pyspark", {"node/source/spark.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
         ("rapidfuzz", {"node/suggest/names.py"}),

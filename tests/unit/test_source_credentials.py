@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from cordon.errors import Misconfigured
-from node.source import engines
+from node.source import connectors
 from node.source.credentials import hidden, password_of
 from node.source.model import Kind, Source
 from node.source.reading import open_source
@@ -133,8 +133,8 @@ def test_a_driver_that_repeats_the_password_is_cut_short(tmp_path, monkeypatch):
         raise sqlite3.OperationalError(f"cannot connect with PWD={password}; to {address.host}")
 
     monkeypatch.setenv("RECORDS_PASSWORD", PASSWORD)
-    engine = engines.Engine(driver="sqlite3", extra="x", connect=connect, described=str)
-    monkeypatch.setattr(engines, "ENGINES", {Kind.POSTGRESQL: engine})
+    engine = connectors.Connector(driver="sqlite3", extra="x", connect=connect, described=str)
+    monkeypatch.setattr(connectors, "CONNECTORS", {Kind.POSTGRESQL: engine})
     with pytest.raises(Misconfigured, match="cannot connect to") as caught:
         open_source(source(password_env="RECORDS_PASSWORD"), tmp_path)
     assert "127.0.0.1" in str(caught.value)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from cordon.errors import Misconfigured
-from node.source import drivers, engines
+from node.source import connectors, drivers
 from node.source.columntypes import can_be_key, duckdb_type, travels_as_it_is
 from node.source.databases import fault
 from node.source.model import EMBEDDED, FILES, Kind, Source
@@ -169,27 +169,27 @@ def column(kind: object, precision: int | None = None, scale: int | None = None)
 
 def test_each_drivers_descriptions_are_understood():
     """By the driver's own constants, as its documentation lists them."""
-    oracle = engines.ENGINES[Kind.ORACLE].described
+    oracle = connectors.CONNECTORS[Kind.ORACLE].described
     assert duckdb_type(oracle(column(SimpleNamespace(name="DB_TYPE_NUMBER"), 10, 2))) == "DECIMAL(10,2)"
     assert duckdb_type(oracle(column(SimpleNamespace(name="DB_TYPE_NUMBER"), 0, -127))) == "VARCHAR"
     assert duckdb_type(oracle(column(SimpleNamespace(name="DB_TYPE_DATE")))) == "TIMESTAMP"
     assert duckdb_type(oracle(column(SimpleNamespace(name="DB_TYPE_CLOB")))) == "VARCHAR"
-    mysql = engines.ENGINES[Kind.MYSQL].described
+    mysql = connectors.CONNECTORS[Kind.MYSQL].described
     assert [duckdb_type(mysql(column(code, 10, 2))) for code in (3, 8, 5, 246, 10, 12, 253, 245)] == [
         "BIGINT", "HUGEINT", "DOUBLE", "DECIMAL(10,2)", "DATE", "TIMESTAMP", "VARCHAR", "VARCHAR",
     ]  # fmt: skip
-    server = engines.ENGINES[Kind.SQL_SERVER].described
+    server = connectors.CONNECTORS[Kind.SQL_SERVER].described
     assert [duckdb_type(server(column(kind, 10, 2))) for kind in (int, float, str, bool)] == [
         "BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN",
     ]  # fmt: skip
-    trino = engines.ENGINES[Kind.TRINO].described
+    trino = connectors.CONNECTORS[Kind.TRINO].described
     assert duckdb_type(trino(column("timestamp(3) with time zone"))) == "TIMESTAMP WITH TIME ZONE"
 
 
 def test_every_kind_of_server_has_its_read_only_session():
     """By a statement, a parameter of the connection, or, where the kind has neither, a warning."""
-    assert set(engines.ENGINES) == set(BY_TEXT)
-    for kind, engine in engines.ENGINES.items():
+    assert set(connectors.CONNECTORS) == set(BY_TEXT)
+    for kind, engine in connectors.CONNECTORS.items():
         said = " ".join((*engine.prepare, *engine.begin)).upper()
         assert (
             "READ ONLY" in said or "READ_ONLY" in said or kind in {Kind.SQLITE, Kind.SQL_SERVER, Kind.TRINO, Kind.SPARK}
@@ -203,7 +203,7 @@ def test_sql_server_is_told_in_its_connection_that_nothing_will_be_written():
     said = []
     module = SimpleNamespace(connect=lambda text, **options: said.append((text, options)))
     source = Source(kind="sql_server", url="sql_server://reader@db.example.org/records?Encrypt=yes", table="t")
-    engines.ENGINES[Kind.SQL_SERVER].connect(module, drivers.address(source), "a;UID=sa}b")
+    connectors.CONNECTORS[Kind.SQL_SERVER].connect(module, drivers.address(source), "a;UID=sa}b")
     text, options = said[0]
     assert "ApplicationIntent=ReadOnly" in text
     assert "SERVER=db.example.org,1433;DATABASE=records" in text
@@ -215,7 +215,7 @@ def test_sql_server_is_told_in_its_connection_that_nothing_will_be_written():
 @pytest.mark.parametrize("kind", sorted(set(Kind) - FILES - EMBEDDED - {Kind.POSTGRESQL}))
 def test_a_driver_that_is_not_installed_is_named_with_the_extra_that_has_it(kind, tmp_path, monkeypatch):
     """Whether or not somebody has it here."""
-    monkeypatch.setattr(engines.importlib, "import_module", _without_drivers)
+    monkeypatch.setattr(connectors.importlib, "import_module", _without_drivers)
     source = Source(kind=kind, url=f"{kind}://reader@127.0.0.1/x", table="t")
     with pytest.raises(Misconfigured, match="cannot be loaded") as caught:
         open_source(source, tmp_path)

@@ -22,7 +22,7 @@ from node.source.model import Kind, Source
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Connector:
     """How a kind of database is read."""
 
     driver: str
@@ -51,26 +51,26 @@ class Engine:
     """A cursor that does not hold the whole result in memory."""
 
 
-def connect(source: Source, password: SecretStr | None) -> tuple[Engine, Any, type[Exception]]:
+def connect(source: Source, password: SecretStr | None) -> tuple[Connector, Any, type[Exception]]:
     """An open, read-only connection, and the class of the driver's errors.
 
     Raises:
         Misconfigured: the driver is missing, or the database cannot be reached, or does not let us in.
     """
-    engine = ENGINES[source.kind]
+    connector = CONNECTORS[source.kind]
     try:
-        module = importlib.import_module(engine.driver)
+        module = importlib.import_module(connector.driver)
     except ImportError:
         raise Misconfigured(
-            f"to read {source.kind} the driver {engine.driver} is needed, and cannot be loaded",
-            hint=f"pip install 'cordon[{engine.extra}]'",
+            f"to read {source.kind} the driver {connector.driver} is needed, and cannot be loaded",
+            hint=f"pip install 'cordon[{connector.extra}]'",
         ) from None
     failures: type[Exception] = module.Error
     secret = password.get_secret_value() if password else None
     connection = None
     try:
-        connection = engine.connect(module, drivers.address(source), secret)
-        _execute(connection, engine.prepare)
+        connection = connector.connect(module, drivers.address(source), secret)
+        _execute(connection, connector.prepare)
     # The last two are how drivers refuse an option that they do not know.
     except (failures, OSError, TypeError, ValueError) as error:
         if connection is not None:
@@ -79,7 +79,7 @@ def connect(source: Source, password: SecretStr | None) -> tuple[Engine, Any, ty
         raise Misconfigured(
             f"cannot connect to {source.words}: {reason}", hint="check the url, the account and its password"
         ) from None
-    return engine, connection, failures
+    return connector, connection, failures
 
 
 def _execute(connection: Any, statements: Sequence[str]) -> None:
@@ -89,19 +89,19 @@ def _execute(connection: Any, statements: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def transaction(engine: Engine, connection: Any, failures: type[Exception]) -> Iterator[None]:
+def transaction(connector: Connector, connection: Any, failures: type[Exception]) -> Iterator[None]:
     """Read within one transaction, so that everything read is of one moment."""
-    _execute(connection, engine.begin)
+    _execute(connection, connector.begin)
     try:
         yield
     finally:
         # A connection that broke off has no transaction any more.
         with contextlib.suppress(failures):
-            _execute(connection, ("ROLLBACK",) if engine.begin else ())
+            _execute(connection, ("ROLLBACK",) if connector.begin else ())
 
 
-ENGINES: Mapping[Kind, Engine] = {
-    Kind.SQLITE: Engine(
+CONNECTORS: Mapping[Kind, Connector] = {
+    Kind.SQLITE: Connector(
         driver=sqlite3.__name__,
         extra="node",
         connect=drivers.sqlite,
@@ -111,7 +111,7 @@ ENGINES: Mapping[Kind, Engine] = {
         prepare=("PRAGMA query_only = ON",),
         begin=("BEGIN",),
     ),
-    Kind.POSTGRESQL: Engine(
+    Kind.POSTGRESQL: Connector(
         driver="psycopg",
         extra="postgresql",
         connect=drivers.postgresql,
@@ -135,7 +135,7 @@ ENGINES: Mapping[Kind, Engine] = {
         """,
         cursor=lambda connection: connection.cursor(name="cordon_records"),
     ),
-    Kind.SQL_SERVER: Engine(
+    Kind.SQL_SERVER: Connector(
         driver="pyodbc",
         extra="sql_server",
         connect=drivers.sql_server,
@@ -151,7 +151,7 @@ ENGINES: Mapping[Kind, Engine] = {
             )
         """,
     ),
-    Kind.ORACLE: Engine(
+    Kind.ORACLE: Connector(
         driver="oracledb",
         extra="oracle",
         connect=drivers.oracle,
@@ -165,7 +165,7 @@ ENGINES: Mapping[Kind, Engine] = {
             UNION ALL SELECT 1 FROM user_tables
         """,
     ),
-    Kind.MYSQL: Engine(
+    Kind.MYSQL: Connector(
         driver="MySQLdb",
         extra="mysql",
         connect=drivers.mysql,
@@ -184,8 +184,10 @@ ENGINES: Mapping[Kind, Engine] = {
         """,
         cursor=drivers.mysql_cursor,
     ),
-    Kind.TRINO: Engine(driver="trino", extra="trino", connect=drivers.trino, described=lambda column: str(column[1])),
-    Kind.SPARK: Engine(
+    Kind.TRINO: Connector(
+        driver="trino", extra="trino", connect=drivers.trino, described=lambda column: str(column[1])
+    ),
+    Kind.SPARK: Connector(
         driver="node.source.spark",
         extra="spark",
         connect=drivers.spark,
