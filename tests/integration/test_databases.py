@@ -269,7 +269,7 @@ def test_a_statement_that_got_past_the_parser_still_cannot_leave_the_transaction
         for statement in statements:
             with (
                 pytest.raises(psycopg.Error) as caught,
-                connectors.transaction(opened._engine, opened._connection, psycopg.Error),
+                connectors.transaction(opened._connector, opened._connection, psycopg.Error),
             ):
                 opened._fetched(statement)
             assert caught.value.sqlstate in {"42601", "25001", "0A000"}, "as a statement, not for want of a right"
