@@ -23,7 +23,7 @@ from node.values import LARGEST_WHOLE, REFUSALS, Values, chained, literal_in, si
 MOST_LENGTH = 4000
 """Characters of an expression."""
 
-MOST_PARTS, MOST_DEPTH = 4_000, 120
+MOST_PARTS, MOST_DEPTH = 16_000, 120
 """Of a compiled expression, each part as often as it is written: what is larger or deeper takes an engine too long."""
 
 MOST_PLACES = 15
