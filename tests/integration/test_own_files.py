@@ -149,6 +149,7 @@ def test_an_analyst_is_told_what_is_wrong_and_asks_nobody(copied: Path, name: st
     _refused(copied, words, "datasets", "--profile", str(folder / "analyst.toml"))
 
 
+@pytest.mark.slow
 def test_a_second_process_on_the_same_ledger_or_store_is_refused(live: Live) -> None:
     """Neither a ledger nor a store is ever written by two processes; the first serves on."""
     node = run_cordon("node", "serve", "--config", str(live.layout.node_config(FORCE)))

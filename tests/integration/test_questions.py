@@ -218,24 +218,30 @@ def test_a_spent_budget_is_refused_and_nothing_is_charged(live: Live) -> None:
 MISTAKES = [
     (2, ["qeury"], "there is no command"),
     (2, ["query", "SELECT COUNT(*) FROM stop_search", "--no-such-option"], "No such option"),
-    (2, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1"], "Missing option"),
     (3, ["explain", "SELECT COUNT(*) FROM stop_serch", "--epsilon", "1"], "there is no data set"),
-    (3, ["explain", "SELECT * FROM stop_search", "--epsilon", "1"], "error: "),
     (3, ["explain", "DROP TABLE stop_search", "--epsilon", "1"], "error: "),
-    (3, ["explain", "SELECT COUNT(*) FROM stop_search WHERE object = 'drgs'", "--epsilon", "1"], "has no code"),
-    (3, ["explain", "SELECT COUNT(*) FROM stop_search", "--epsilon", "zero"], "takes a number above zero"),
     (3, ["explain", "SELECT COUNT(*) FROM stop_search"], "say how exact"),
-    (3, ["explain", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--purpose", "gossip"], "no purpose"),
     (3, ["publish", "ffffffffffff"], "begins with"),
     (3, ["releases", "ffffffffffff"], "no published answer"),
     (3, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--purpose", "gossip"], "purpose"),
     (3, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "500", "--purpose", PURPOSE], "epsilon"),
-    (3, ["follow", "ffffffffffff"], "begins with"),
     (3, ["datasets", "nothing"], "there is no data set"),
+]
+CLOSE = [
+    (2, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1"], "Missing option"),
+    (3, ["explain", "SELECT * FROM stop_search", "--epsilon", "1"], "error: "),
+    (3, ["explain", "SELECT COUNT(*) FROM stop_search WHERE object = 'drgs'", "--epsilon", "1"], "has no code"),
+    (3, ["explain", "SELECT COUNT(*) FROM stop_search", "--epsilon", "zero"], "takes a number above zero"),
+    (3, ["explain", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--purpose", "gossip"], "no purpose"),
+    (3, ["follow", "ffffffffffff"], "begins with"),
+]
+"""Each case starts an interpreter; those that another case is close to run with the slow ones."""
+CASES = [pytest.param(*case, id=" ".join(case[1])[:40]) for case in MISTAKES] + [
+    pytest.param(*case, id=" ".join(case[1])[:40], marks=pytest.mark.slow) for case in CLOSE
 ]
 
 
-@pytest.mark.parametrize(("code", "arguments", "words"), MISTAKES, ids=[" ".join(m[1])[:40] for m in MISTAKES])
+@pytest.mark.parametrize(("code", "arguments", "words"), CASES)
 def test_a_mistake_is_named_with_its_exit_code_and_no_traceback(
     live: Live, code: int, arguments: list[str], words: str
 ) -> None:
