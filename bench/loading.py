@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -58,7 +59,8 @@ def loaded(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
     for rows in sizes:
         at = folder / f"{rows}"
         say(f"making {rows:,} rows")
-        made = _made(at, rows)
+        first = folder / f"{sizes[0]}"
+        made = _made(at, rows) if at == first else _repeated(first, at, rows // sizes[0])
         say(f"loading {made:,} rows")
         plain, ours = _in_a_process("plain", at), _in_a_process("load", at)
         peaks.append(ours["peak"])
@@ -106,6 +108,25 @@ def _made(folder: Path, rows: int) -> int:
     truth = write_force(population, 0, SYSTEM, records)
     write_mapping(SYSTEM, folder)
     return truth.rows
+
+
+def _repeated(first: Path, folder: Path, times: int) -> int:
+    """The first file's rows so many times over, of other persons each time; returns their number."""
+    shutil.copytree(first, folder, ignore=shutil.ignore_patterns("*.duckdb", "snapshots", "scratch"))
+    small, large = (at / "records" / "persons.csv" for at in (first, folder))
+    with large.open("wb") as target:
+        for copy in range(times):
+            # The person is the first value of a row. The header stands once.
+            edit = "1!s/^/0/" if copy == 0 else f"1d; s/^/{copy}/"
+            target.flush()
+            subprocess.run(["sed", edit, str(small)], stdout=target, check=True)
+    return sum(block.count(b"\n") for block in _blocks(large)) - 1
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            yield block
 
 
 def _gigabytes(folder: Path) -> float:
