@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -113,9 +114,8 @@ def _each(config: Path, dataset: str | None, work: Work) -> None:
         CordonError: the only one failed.
         SystemExit: several were chosen, and some failed; each was told on standard error.
     """
-    # A crash must not write records to a disk, and nothing that is written is for others.
+    # A crash must not write records to a disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)
     settings = read_config(config, NodeConfig)
     manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
     jobs, failures = _jobs(settings, read_catalogue(manifest, settings.contracts), dataset)
@@ -123,7 +123,8 @@ def _each(config: Path, dataset: str | None, work: Work) -> None:
         raise failures[0]
     for job in jobs:
         try:
-            _do(job, settings, work)
+            with _for_the_owner_only():
+                _do(job, settings, work)
         except CordonError as error:
             named = Misconfigured(f"{job.path}: {error}", hint=error.hint)
             if len(jobs) == 1 and not failures:
@@ -136,6 +137,16 @@ def _each(config: Path, dataset: str | None, work: Work) -> None:
         sys.stderr.write(f"error: {failure}\n" + (f"hint: {failure.hint}\n" if failure.hint else ""))
     if failures:
         raise typer.Exit(Misconfigured.exit_code)
+
+
+@contextmanager
+def _for_the_owner_only() -> Iterator[None]:
+    """Whatever umask a person has, nothing that is written is for others."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _do(job: Job, settings: NodeConfig, work: Work) -> None:
