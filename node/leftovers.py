@@ -19,22 +19,21 @@ def sweep(folder: Path) -> None:
         lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            clear(folder, keep="")
+            clear(folder)
         finally:
             os.close(lock)
 
 
-def clear(folder: Path, *, keep: str) -> None:
+def clear(folder: Path) -> None:
     """Remove scratch folders, half-built snapshots, and coded rows that are too old to go on from.
 
-    Args:
-        keep: name of the file of coded rows that the caller decides about.
+    For whoever has locked the folder: another load may be working in it otherwise.
     """
     for path in folder.iterdir():
         name = path.name.removesuffix(".wal")
         if name.endswith(".scratch"):
             rmtree(path, ignore_errors=True)
-        elif name.endswith(".building") or (name.endswith(".coding") and name != keep and _is_old(path)):
+        elif name.endswith(".building") or (name.endswith(".coding") and _is_old(path)):
             path.unlink(missing_ok=True)
 
 

@@ -117,13 +117,12 @@ def _build(
 def _build_here(
     mapping: Mapping, contract: Contract, keys: Keys, target: Path, told_of: _Told, *, keep: bool
 ) -> Outcome:
-    building, progress = target.with_suffix(".building"), told_of.progress
+    progress = told_of.progress
     try:
         with Staging(target.parent, mapping, contract, keys) as staging:
-            building.unlink(missing_ok=True)
             excluded = staging.read(progress, told_of.note)
             progress("bounding the rows of each unit")
-            staging.database.execute(f"ATTACH {literal(str(building))} AS target")
+            staging.database.execute(f"ATTACH {literal(str(staging.building))} AS target")
             _bound(staging.database, staging.recipe)
             progress("counting what was mended")
             quality = _measure(staging.database, mapping, contract, keys, excluded)
@@ -133,7 +132,7 @@ def _build_here(
             staging.database.execute("DETACH target")
             if keep:
                 old = _place_of(target)
-                put_in_place(building, target)
+                put_in_place(staging.building, target)
                 if old is not None:
                     told_of.note(f"the table {old.table} is left in {old.cluster.words}: drop it there")
             return Outcome(quality, differences)
@@ -142,20 +141,21 @@ def _build_here(
             f"cannot load {mapping.source.words}: {told(error)}",
             hint="the snapshot before, if there is one, still serves",
         ) from None
-    finally:
-        building.unlink(missing_ok=True)
 
 
 def _build_there(
     mapping: Mapping, contract: Contract, keys: Keys, target: Path, told_of: _Told, *, keep: bool
 ) -> Outcome:
     """The same in a distributed engine; what is put in place is the label alone."""
-    cluster, building, progress = mapping.engine, target.with_suffix(".building"), told_of.progress
+    cluster, progress = mapping.engine, told_of.progress
     if cluster is None:
         raise AssertionError("the mapping names an engine")
     try:
         # The folder is taken for this load alone, as for any other.
-        with Staging(target.parent, mapping, contract, keys), Workshop(cluster, mapping, contract, keys) as work:
+        with (
+            Staging(target.parent, mapping, contract, keys) as staging,
+            Workshop(cluster, mapping, contract, keys) as work,
+        ):
             progress(f"coding the rows in {cluster.words}")
             excluded = work.read()
             progress("bounding the rows of each unit")
@@ -168,12 +168,11 @@ def _build_there(
                 old = _place_of(target)
                 same = old is not None and old.cluster.url == cluster.url
                 place = Place(cluster, work.table, old.table if old is not None and same else "")
-                building.unlink(missing_ok=True)
-                with open_for_load(building, target.parent) as label:
+                with open_for_load(staging.building, target.parent) as label:
                     write_label(label, "main", declared(mapping, contract), quality.without_texts(keys.hashed))
                     write_place(label, place)
                 work.keep()
-                put_in_place(building, target)
+                put_in_place(staging.building, target)
                 _sweep(work, place, told_of.note)
             return Outcome(quality, differences)
     except (Fault, ClusterFault, MemoryError, OSError) as error:
@@ -182,8 +181,6 @@ def _build_there(
             f"cannot load {mapping.source.words} in {cluster.words}: {words}",
             hint="the snapshot before, if there is one, still serves",
         ) from None
-    finally:
-        building.unlink(missing_ok=True)
 
 
 def declared(mapping: Mapping, contract: Contract) -> Vintage:

@@ -39,7 +39,7 @@ Progress = Callable[[str], None]
 
 
 class Staging:
-    """The open file of one load; use as a context manager, which keeps it where reading broke off half-way."""
+    """The files of one load; use as a context manager, which keeps coded rows where reading broke off half-way."""
 
     def __init__(self, folder: Path, mapping: SourceMapping, contract: Contract, keys: Keys) -> None:
         self._name = f"{contract.dataset}.v{contract.version}"
@@ -49,7 +49,10 @@ class Staging:
         self._keys = keys
         self._path = folder / f"{self._name}.coding"
         self._scratch = folder / f"{self._name}.scratch"
-        self._resumable = False
+        self.building = folder / f"{self._name}.building"
+        """The snapshot that is being built; gone afterwards, unless it was put in place."""
+        # What a load before has left stays until it has been looked at: the source may be away again.
+        self._resumable = True
 
     def __enter__(self) -> Self:
         """Take the file, or make it, for this load alone.
@@ -65,17 +68,18 @@ class Staging:
         except OSError:
             os.close(self._lock)
             raise Misconfigured("another load or check is running on this node", hint="wait until it is done") from None
-        clear(self._folder, keep=self._path.name)
+        clear(self._folder)
         self._scratch.mkdir(mode=0o700)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file, and remove it unless there is something to go on from."""
+        """Close the files, and remove them, but for coded rows that a load may go on from."""
         if hasattr(self, "database"):
             self.database.close()
         rmtree(self._scratch, ignore_errors=True)
+        _remove(self.building)
         if not self._resumable:
-            self._remove()
+            _remove(self._path)
         os.close(self._lock)
 
     def read(self, progress: Progress, note: Progress) -> dict[str, int]:
@@ -112,7 +116,7 @@ class Staging:
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         database, done = self._resumed(digest, opened)
         if database is None:
-            self._remove()
+            _remove(self._path)
             database = open_for_load(self._path, self._scratch)
             self._path.chmod(0o600)
         else:
@@ -185,9 +189,11 @@ class Staging:
             rules[rule.reason] = rules.get(rule.reason, 0) + kept_out
         return rules
 
-    def _remove(self) -> None:
-        for path in (self._path, self._path.with_name(self._path.name + ".wal")):
-            path.unlink(missing_ok=True)
+
+def _remove(path: Path) -> None:
+    """Remove a database's file and its log."""
+    for part in (path, path.with_name(path.name + ".wal")):
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

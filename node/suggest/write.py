@@ -16,7 +16,6 @@ from node.suggest.propose import ColumnProposal, Suggestion
 from node.suggest.sample import FEWEST_ROWS, LONGEST_LISTED, Sample, percent
 from node.suggest.toml import text
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEAD = """\
 # A proposed mapping to {dataset} v{version}, made from {columns} and a sample of {rows:,} rows. Nothing uses it until a
 # person has read every line, and lists the file under `mappings` in node.toml. What is marked "guess: check" is a

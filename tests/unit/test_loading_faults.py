@@ -97,12 +97,16 @@ def test_a_second_load_waits_for_nobody(folder):
     """While one load has the folder, another is refused at once; afterwards it runs."""
     handle = os.open(folder.state / "snapshots", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
+    under_way = folder.state / "snapshots" / "persons.v1.building"
+    under_way.write_text("of the first")
     try:
         with pytest.raises(Misconfigured, match="another load or check is running"):
             folder.load()
     finally:
         os.close(handle)
+    assert under_way.read_text() == "of the first", "nothing of the first load is touched"
     assert folder.load().rows_kept == 1
+    assert folder.names() == WHOLE
 
 
 def test_a_load_that_broke_off_goes_on_behind_what_it_has(folder):
@@ -118,6 +122,21 @@ def test_a_load_that_broke_off_goes_on_behind_what_it_has(folder):
     assert "going on with a load that broke off" in told
     assert [line for line in told if line.startswith("reading")] == [line for line in told if "c.csv" in line]
     assert folder.names() == WHOLE
+
+
+def test_what_a_load_has_left_outlives_a_source_that_is_away_again(folder):
+    """A load that finds no source at all takes nothing from the one before it."""
+    folder.write("b.csv", "broken")
+    with pytest.raises(Misconfigured):
+        folder.load()
+    folder.records.rename(folder.path / "away")
+    with pytest.raises(Misconfigured, match="there is no"):
+        folder.load()
+    (folder.path / "away").rename(folder.records)
+    folder.write("b.csv", "p2,victim")
+    told = []
+    assert folder.load(told).rows_kept == 2
+    assert "going on with a load that broke off" in told
 
 
 @pytest.mark.parametrize("change", ["file", "mapping", "key", "age"])
