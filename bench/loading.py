@@ -64,40 +64,34 @@ def loaded(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
         say(f"loading {made:,} rows")
         plain, ours = _in_a_process("plain", at), _in_a_process("load", at)
         peaks.append(ours["peak"])
-        yield (
-            f"A load of {made:,} person-level rows, one CSV file of {_gigabytes(at):.1f} GB",
-            [
-                ("plain DuckDB, CREATE TABLE AS of the same file", f"{plain['seconds']:.1f} s", ""),
-                ("cordon node load", f"{ours['seconds']:.1f} s", ""),
-                ("ratio", f"{ours['seconds'] / plain['seconds']:.2f}", "at most 3"),
-                ("the same by processor time", f"{ours['cpu'] / plain['cpu']:.2f}", ""),
-                ("peak resident memory of the load", f"{ours['peak']:.0f} MB", "does not grow with rows"),
-            ],
-        )
-        if rows == sizes[0]:
+        yield f"A load of {made:,} person-level rows, one CSV file of {_gigabytes(at):.1f} GB", _of_load(plain, ours)
+        if at == first:
             say("asking")
-            asked = _in_a_process("query", at)
-            yield (
-                f"Filter, group and bound over {made:,} rows, one thread, median of {REPEATS}",
-                [
-                    (
-                        f"{name}: bounded / unbounded",
-                        f"{both[0]:.0f} ms / {both[1]:.0f} ms = {both[0] / both[1]:.2f}",
-                        "at most 1.5",
-                    )
-                    for name, both in asked.items()
-                ],
-            )
+            title = f"Filter, group and bound over {made:,} rows, one thread, median of {REPEATS}"
+            yield title, _of_queries(_in_a_process("query", at))
             say("an idle node")
-            yield (
-                f"An idle node with a snapshot of {made:,} rows",
-                [("resident memory", f"{_idle(folder / 'federation', at):.0f} MB", "at most 250 MB")],
-            )
+            resident = f"{_idle(folder / 'federation', at):.0f} MB"
+            yield f"An idle node with a snapshot of {made:,} rows", [("resident memory", resident, "at most 250 MB")]
     if len(peaks) > 1:
-        yield (
-            "Peak memory of a load as rows grow",
-            [(f"{sizes[-1]:,} rows against {sizes[0]:,}", f"{peaks[-1] / peaks[0]:.2f}", "bounded")],
-        )
+        what = f"{sizes[-1]:,} rows against {sizes[0]:,}"
+        yield "Peak memory of a load as rows grow", [(what, f"{peaks[-1] / peaks[0]:.2f}", "bounded")]
+
+
+def _of_load(plain: dict[str, Any], ours: dict[str, Any]) -> list[Row]:
+    return [
+        ("plain DuckDB, CREATE TABLE AS of the same file", f"{plain['seconds']:.1f} s", ""),
+        ("cordon node load", f"{ours['seconds']:.1f} s", ""),
+        ("ratio", f"{ours['seconds'] / plain['seconds']:.2f}", "at most 3"),
+        ("the same by processor time", f"{ours['cpu'] / plain['cpu']:.2f}", ""),
+        ("peak resident memory of the load", f"{ours['peak']:.0f} MB", "does not grow with rows"),
+    ]
+
+
+def _of_queries(asked: dict[str, Any]) -> list[Row]:
+    return [
+        (f"{name}: bounded / unbounded", f"{ours:.0f} ms / {plain:.0f} ms = {ours / plain:.2f}", "at most 1.5")
+        for name, (ours, plain) in asked.items()
+    ]
 
 
 def _made(folder: Path, rows: int) -> int:

@@ -23,7 +23,7 @@ from cordon.wire.messages import HeldContract
 from node.cluster import ClusterFault, Link
 from node.compile import HERE, Scan, Statements, Table, compile_plan, scans, schema_of
 from node.database import Fault, not_whole, open_to_serve
-from node.place import read_place
+from node.place import Place, read_place
 from node.snapshot import check_rows, read_label
 
 MOST_TEXT = 2**23
@@ -47,7 +47,7 @@ class Snapshot:
         except Fault as error:
             raise not_whole(path, error) from None
         vintage = read_label(self._database, path, contract)
-        place = read_place(self._database)
+        place = self._place(path)
         if place is None:
             check_rows(self._database, path, schema_of(contract))
         # Reached when it is first asked: a node starts, and declines, also while its engine is away.
@@ -65,6 +65,12 @@ class Snapshot:
             vintage.note,
         )
         self.vintage = vintage
+
+    def _place(self, path: Path) -> Place | None:
+        try:
+            return read_place(self._database)
+        except (Fault, ValueError) as error:
+            raise not_whole(path, error) from None
 
     def _warm_up(self) -> None:
         # The first statement that is compiled loads ibis's dialect: not while a query waits for it.

@@ -128,7 +128,7 @@ def told(error: Exception) -> str:
     """What went wrong, in words that hold no value of a record."""
     if isinstance(error, _SPEAKING):
         return str(error).splitlines()[0]
-    return exhausted(error) or f"DuckDB failed ({type(error).__name__})"
+    return exhausted(error) or f"it cannot be read or written ({type(error).__name__})"
 
 
 def counts(database: Asked, statement: str) -> tuple[int, ...]:

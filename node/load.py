@@ -211,7 +211,7 @@ def _place_of(target: Path) -> Place | None:
     try:
         with open_to_serve(target.resolve()) as database:
             return read_place(database)
-    except Fault:
+    except (Fault, ValueError):
         return None
 
 

@@ -152,6 +152,30 @@ def test_a_snapshot_of_another_contract_is_refused(folder):
         opened(folder, Contract.from_toml(PERSON_CONTRACT + b"\n"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE vintage SET load_id = NULL",
+        "UPDATE vintage SET as_at = 'soon'",
+        "UPDATE vintage SET version = 7",
+        "UPDATE vintage SET max_age_days = NULL",
+        "DELETE FROM vintage",
+        "ALTER TABLE vintage ADD COLUMN more VARCHAR",
+        "ALTER TABLE snapshot DROP COLUMN role",
+        "ALTER TABLE snapshot ALTER loss TYPE VARCHAR",
+        "DROP TABLE snapshot",
+        "CREATE TABLE elsewhere AS SELECT '{}' AS cluster, 'x' AS table_, '' AS before",
+    ],
+)
+def test_a_snapshot_that_is_not_as_a_load_makes_it_is_refused(folder, change):
+    """A label or rows of another form are refused when they are opened, and not met by a query."""
+    fill(folder, [("p1", "S", "1", "2025-01-01")])
+    with duckdb.connect(str(snapshot_path(folder, "persons", 1).resolve())) as database:
+        database.execute(change)
+    with pytest.raises(Misconfigured):
+        opened(folder)
+
+
 @pytest.mark.parametrize("kept", [0, 100, 5000])
 def test_a_truncated_snapshot_is_refused(folder, kept):
     """A file that was cut off never opens as a smaller data set."""
