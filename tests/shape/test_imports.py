@@ -19,6 +19,7 @@ SQL = (
     "measures",
     "parsing",
     "predicates",
+    "products",
     "reading",
     "refusing",
     "scope",
