@@ -16,7 +16,7 @@ from cordon.query.statement import Statement
 from cordon.register.leaf import Checkpoint, Receipt
 from cordon.units import Rho
 
-ANSWER_VERSION = 3
+ANSWER_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OpenedAnswer:
     """What a query came to."""
 
     query_id: str
@@ -104,6 +104,8 @@ class Answer:
     participation: Participation
     costs: Costs
     record: Record
+    opened_at: str
+    """When it was opened, by the analyst's clock: ISO 8601 in UTC."""
     checked: str
     """What was verified."""
     notes: tuple[str, ...] = ()
@@ -137,6 +139,7 @@ class Answer:
                 "size": self.record.checkpoint.size,
                 "root": self.record.checkpoint.root.hex(),
             },
+            "opened_at": self.opened_at,
             "checked": self.checked,
             "notes": list(self.notes),
         }
@@ -154,18 +157,20 @@ def make_answer(
     rho: Rho,
     attempts_charged: int,
     record: Record,
+    opened_at: str,
     checked: str,
-) -> Answer:
+) -> OpenedAnswer:
     """Turn an opened vector into an answer. Everything here is post-processing: it costs no privacy.
 
     Args:
         opened: shape (plan.cells,), scaled units, verified by its check cells.
         rho: charged per attempt.
+        opened_at: ISO 8601 in UTC.
     """
     rows, notes = make_rows(
         opened, statement, plan, contract, answered=participation.answered, absent=participation.words
     )
-    return Answer(
+    return OpenedAnswer(
         query_id=query_id,
         sql=statement.sql,
         dataset=f"{contract.dataset} v{contract.version}",
@@ -177,6 +182,7 @@ def make_answer(
         participation=participation,
         costs=costs(rho, attempts_charged, len(participation.answered), manifest),
         record=record,
+        opened_at=opened_at,
         checked=checked,
         notes=notes,
     )

@@ -39,7 +39,7 @@ def shares(answer: dict[str, Any], statements: Statements) -> dict[str, Any]:
     """Which share of its forces' budgets an answer took: the largest and the smallest.
 
     Args:
-        answer: from `Answer.as_dict`.
+        answer: from `OpenedAnswer.as_dict`.
 
     Returns:
         `year` and `lifetime`, each None or with `largest` and `smallest`; `unknown` names forces whose

@@ -12,12 +12,13 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from cordon.analyst.answer import Answer, Record, make_answer
+from cordon.analyst.answer import OpenedAnswer, Record, make_answer
 from cordon.analyst.compose import Composed, Cost, compose, plan_question, plan_statement
 from cordon.analyst.federation import Federation, verified_federation
 from cordon.analyst.line import Line
 from cordon.analyst.profile import Profile
 from cordon.analyst.residents import check_residents
+from cordon.analyst.times import utc
 from cordon.analyst.told import failure, lost, participation
 from cordon.analyst.verify import Asked, VerifiedSum, add_again, verify_completed, verify_sum
 from cordon.analyst.vintages import agreed, declared
@@ -106,6 +107,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         """Close the channel."""
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._channel.close()
 
     def federation(self, *, cached: bool = False) -> Federation:
@@ -151,7 +156,7 @@ class Client:
             on_event: told of every event as it arrives.
 
         Returns:
-            `Answer.as_dict`.
+            `OpenedAnswer.as_dict`.
 
         Raises:
             QueryFailed: it ended without an answer.
@@ -273,7 +278,7 @@ class Client:
         standing = self.line(asked.manifest).show(self._channel, verified.leaves)
         opened = self._open(asked, verified, stored, add_contributions=add_contributions)
         answering = {force: vintage for force, vintage in stored.vintages.items() if force in verified.forces}
-        answer: Answer = make_answer(
+        answer: OpenedAnswer = make_answer(
             opened,
             statement,
             asked.plan,
@@ -284,6 +289,7 @@ class Client:
             rho=asked.query.terms.rho,
             attempts_charged=1 + len(lost(asked, events)),
             record=Record(verified.attempt, standing.indices[-1], standing.checkpoint, verified.receipts, answering),
+            opened_at=utc(int(self._clock())).isoformat(),
             checked=CHECKED + (", contributions added again" if add_contributions else ""),
         )
         self._workspace.close(asked.query_hash, answer.as_dict())

@@ -24,8 +24,8 @@ DOCUMENT_VERSION = 1
 MOST_FIGURE = 1e30
 """Magnitude that no figure of an answer reaches."""
 
-ANSWER_VERSIONS = (2, 3)
-"""Versions of `Answer.as_dict` that can be published and read."""
+ANSWER_VERSIONS = (2, 3, 4)
+"""Versions of `OpenedAnswer.as_dict` that can be published and read."""
 SALT_BYTES = 32
 MOST_TEXT = 20_000
 _NOTE = r"^(declined: [a-z ]{1,40}|lost on the way|did not answer)?$"
@@ -114,9 +114,9 @@ class _Place(_Strict):
 
 
 class _Answer(_Strict):
-    """`Answer.as_dict`; version 2 had no notes, raw values, certainties or rows of totals."""
+    """`OpenedAnswer.as_dict`; version 2 had no notes, raw values, certainties or rows of totals, 3 no time."""
 
-    version: Literal[2, 3]
+    version: Literal[2, 3, 4]
     query: Hex32
     sql: Text
     dataset: Line
@@ -135,6 +135,7 @@ class _Answer(_Strict):
     vintages: dict[Code, _Vintage]
     attempt: Annotated[int, Field(ge=1, le=100)]
     register_: Annotated[_Place, Field(alias="register")]
+    opened_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")] | None = None
     checked: Line
     notes: list[Line] = []
 
@@ -163,7 +164,7 @@ def write_document(answer: dict[str, Any], query: Envelope, certificate: bytes, 
     """The payload of a published answer, with a fresh salt.
 
     Args:
-        answer: from `Answer.as_dict`.
+        answer: from `OpenedAnswer.as_dict`.
         certificate: of the analyst's signing key, DER.
         question: the question's digest.
 

@@ -44,19 +44,22 @@ def open_library(client: Client) -> Iterator[Library]:
         library.close()
 
 
-def read_register(client: Client, library: Library, manifest: Manifest, notes: Console) -> None:
+def read_register(
+    client: Client, library: Library, manifest: Manifest, on_reading: Callable[[str], None], warn: Warn
+) -> None:
     """Read everything that is new, however long it takes.
+
+    Args:
+        on_reading: told where the reading stands.
 
     Raises:
         Untrusted: the register is another than before.
         CordonError: the coordinator cannot be reached, or what it sends is no register.
     """
-    with notes.status("reading the register") as status:
-        result = library.catch_up(
-            client.channel, client.line(manifest),
-            progress=lambda what, at, of: status.update(f"{what}: {at} of {of}"),
-        )  # fmt: skip
-    _warn_of(result, warner(notes))
+    result = library.catch_up(
+        client.channel, client.line(manifest), progress=lambda what, at, of: on_reading(f"{what}: {at} of {of}")
+    )
+    _warn_of(result, warn)
 
 
 def keep_up(client: Client, library: Library, manifest: Manifest, warn: Warn, *, most: int = MOST_AFTER) -> None:

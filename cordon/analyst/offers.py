@@ -112,6 +112,14 @@ def print_columns(contract: Contract, federation: Federation, out: Console) -> N
     _print_paused(federation, out)
 
 
+def print_purposes(federation: Federation, out: Console) -> None:
+    """List what may be asked for, with the law behind it."""
+    table = Table("purpose", "means", "basis", "public after", box=None, pad_edge=False)
+    for code, purpose in sorted(federation.manifest.by_purpose.items()):
+        table.add_row(code, purpose.title, purpose.basis, f"{purpose.embargo_days} days")
+    out.print(table, highlight=False, markup=False)
+
+
 def _offered(contract: Contract, federation: Federation) -> dict[str, list[str]]:
     holders = federation.holders(contract)
     return {"held_by": holders, "paused": sorted(federation.paused & set(holders))}

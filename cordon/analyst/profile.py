@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from cordon.manifest import PublicKey
 from cordon.wire.tls import TlsFiles
 
 VARIABLE = "CORDON_PROFILE"
+DEFAULT = "analyst"
 
 
 class Profile(ConfigModel):
@@ -41,21 +43,34 @@ class Profile(ConfigModel):
     """Folder for open queries' keys and for answers; owner-only. *Secret* until a query is opened."""
 
 
-def default_path() -> Path:
-    """Where the profile lies unless a command says otherwise."""
-    return Path(os.environ.get(VARIABLE) or Path.home() / ".config" / "cordon" / "analyst.toml")
+def profiles_folder() -> Path:
+    """Where profiles lie that are called by name: one for each federation that somebody asks."""
+    return Path.home() / ".config" / "cordon"
 
 
-def read_profile(path: Path | None) -> Profile:
-    """Read the profile at `path`, or at its default place.
+def find_profile(named: Path | str | None) -> Path:
+    """Where a profile lies: at a path, or under a name in `profiles_folder`.
+
+    Args:
+        named: None for what the environment names, or else for the profile `analyst`.
+    """
+    text = str(named or os.environ.get(VARIABLE) or DEFAULT)
+    is_name = re.fullmatch(r"[\w-]+", text) is not None and not Path(text).exists()
+    return profiles_folder() / f"{text}.toml" if is_name else Path(text)
+
+
+def read_profile(named: Path | str | None) -> Profile:
+    """Read the profile at a path or under a name, or the default one.
 
     Raises:
         Misconfigured: missing, truncated or wrong.
     """
-    found = path or default_path()
+    found = find_profile(named)
     if not found.is_file():
+        known = ", ".join(sorted(path.stem for path in profiles_folder().glob("*.toml")))
         raise Misconfigured(
             f"there is no profile at {found}",
-            hint=f"name it with --profile or {VARIABLE}; deploy/config/analyst.toml is a commented sample",
+            hint=f"name one with --profile or {VARIABLE}; "
+            + (f"there are: {known}" if known else "deploy/config/analyst.toml is a commented sample"),
         )
     return read_config(found, Profile)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,9 @@ ALL = "(all)"
 RANK_COLUMN = "rank is right"
 
 
+_ANY_WIDTH = 400
+
+
 class Format(StrEnum):
     """How an answer is printed."""
 
@@ -36,7 +39,7 @@ def print_answer(answer: dict[str, Any], form: Format, out: Console, notes: Cons
     """Print an answer.
 
     Args:
-        answer: from `Answer.as_dict`.
+        answer: from `OpenedAnswer.as_dict`.
         out: standard output.
         notes: where what belongs beside the rows goes, when the rows are for a program.
     """
@@ -48,6 +51,14 @@ def print_answer(answer: dict[str, Any], form: Format, out: Console, notes: Cons
     else:
         _print_table(answer, out)
         _print_notes(answer, out)
+
+
+def answer_text(answer: Mapping[str, Any]) -> str:
+    """An answer as `print_answer` shows it to people, in lines of any length."""
+    out = Console(file=io.StringIO(), width=_ANY_WIDTH)
+    print_answer(dict(answer), Format.TABLE, out, out)
+    assert isinstance(out.file, io.StringIO)  # noqa: S101 - tells the type checker
+    return out.file.getvalue()
 
 
 def _print_table(answer: dict[str, Any], out: Console) -> None:

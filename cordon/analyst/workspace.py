@@ -87,6 +87,16 @@ class Workspace:
             raise Refused(f"{what} in {self._path} begins with {prefix!r}", hint="give more of the query's id")
         return Digest(bytes.fromhex(found[0]))
 
+    def queries(self) -> list[tuple[Digest, float]]:
+        """Every query that was asked from here, and when, in seconds since 1970-01-01 UTC; newest first."""
+        found = [path for path in self._path.glob(f"{_QUERY_FOLDER}/{_QUERY}") if path.is_file()]
+        dated = [(Digest(bytes.fromhex(path.parent.name)), path.stat().st_mtime) for path in found]
+        return sorted(dated, key=lambda query: query[1], reverse=True)
+
+    def can_open(self, query_hash: Digest) -> bool:
+        """Whether the key that opens a query's answer is still here."""
+        return (self._path / query_hash.hex() / _SECRET).is_file()
+
     def query(self, query_hash: Digest) -> StoredQuery:
         """A stored query that can still be opened.
 

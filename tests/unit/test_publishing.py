@@ -7,7 +7,7 @@ import pytest
 
 from cordon.analyst.document import read_document
 from cordon.analyst.publish import Prepared
-from cordon.analyst.releases_cli import _terms
+from cordon.workbench.releases_cli import _terms
 from cordon.errors import Malformed
 from cordon.units import Digest
 

@@ -12,16 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cordon.analyst.cli import ProfileOption
-from cordon.analyst.client import Client
 from cordon.analyst.known import open_library, read_register, warner
-from cordon.analyst.profile import read_profile
 from cordon.analyst.publish import Prepared, prepare
 from cordon.analyst.publish import publish as publish_answer
 from cordon.analyst.releases import Release, verified_releases
-from cordon.analyst.render import Format, print_answer
 from cordon.analyst.times import utc
 from cordon.errors import Refused
+from cordon.workbench.answer import Answer
+from cordon.workbench.options import FormatOption, OutputOption, PlotOption, ProfileOption, session
+from cordon.workbench.output import Format, check_output, check_plot, write_answer
 
 publish = typer.Typer(
     help="Publish an opened answer for everybody.", pretty_exceptions_enable=False, add_completion=False
@@ -40,8 +39,9 @@ def publish_command(
 ) -> None:
     """Sign an own answer and publish it. It cannot be taken back; only governance can have it erased."""
     notes = Console(stderr=True)
-    with Client(read_profile(profile)) as client:
-        federation = client.federation()
+    with session(profile, notes) as opened:
+        client = opened.client
+        federation = opened.federation()
         query_hash = client.find(query_id)
         with notes.status("verifying the answer once more"):
             prepared = prepare(client, federation, query_hash, without_adding=without_adding)
@@ -58,26 +58,33 @@ def releases_command(
     query_id: Annotated[
         str | None, typer.Argument(help="Show this one: its query's id, or enough of its start.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", "-f", help="table or json; csv for one answer.")] = Format.TABLE,
+    plot: PlotOption = None,
+    form: FormatOption = Format.TABLE,
+    output: OutputOption = None,
     profile: ProfileOption = None,
 ) -> None:
     """List published answers, or show one; every one is verified, and what does not verify is left out."""
     notes = Console(stderr=True)
-    with Client(read_profile(profile)) as client:
-        federation = client.federation()
-        with open_library(client) as library:
-            read_register(client, library, federation.manifest, notes)
+    check_output(form, output)
+    check_plot(plot)
+    with session(profile, notes) as opened:
+        client, federation = opened.client, opened.federation()
+        with open_library(client) as library, notes.status("reading the register") as status:
+            read_register(client, library, federation.manifest, status.update, warner(notes))
             found, warnings = verified_releases(library.published(), federation.catalogue)
     for text in warnings:
         warner(notes)(text)
     if query_id is not None:
-        print_answer(_chosen(found, query_id).as_dict(), form, Console(), notes)
+        answer = Answer(_chosen(found, query_id).as_dict())
+        write_answer(answer, form, output, Console(), notes)
+        if plot is not None:
+            answer.plot(plot)
     elif form is Format.TABLE:
         _print_list(found, Console())
     elif form is Format.JSON:
         sys.stdout.write(json.dumps([release.as_dict() for release in found], indent=2) + "\n")
     else:
-        raise Refused("a list of answers has no CSV form", hint="name one of them, or use --format json")
+        raise Refused(f"a list of answers has no {form} form", hint="name one of them, or use --format json")
 
 
 def _confirm() -> None:

@@ -1,0 +1,1 @@
+"""What an analyst works with: a session, its answers, what can be concluded from them, and pictures of them."""

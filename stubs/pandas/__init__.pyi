@@ -1,0 +1,4 @@
+from typing import Any
+
+class DataFrame:
+    attrs: dict[str, Any]
