@@ -14,8 +14,8 @@ docs/analysis/regress.md has the derivation, the coverage by simulation, and wha
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from cordon.workbench.regress.sums import Sums
 Array = npt.NDArray[np.float64]
 
 STEADY = 4.0
-"""Deviations of its noise by which each coefficient's information must exceed zero, or nothing is fitted."""
+"""Deviations of its noise by which a coefficient's information should exceed zero: the advice where nothing can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,11 @@ class Coefficient:
     def label(self) -> str:
         """Term and level in one."""
         return f"{self.term}: {self.level}" if self.level else self.term
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the interval ends: where it does not, the noise allows any value."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def stands_out(self) -> bool:
@@ -82,6 +87,24 @@ class Regression:
     left_out: tuple[str, ...]
     """Levels with too few rows."""
 
+    @property
+    def terms(self) -> tuple[Coefficient, ...]:
+        """The coefficients without the intercept."""
+        return self.coefficients[1:]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None where there is none."""
+        found = asdict(self)
+        found["coefficients"] = [_finite(asdict(of)) for of in self.coefficients]
+        return _finite(found)
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+
 
 @dataclass(frozen=True)
 class _Fit:
@@ -96,6 +119,7 @@ class _Fit:
 
     @property
     def residual(self) -> Array:
+        """(β, −1): its products with (z, v) are what is not explained, with the sign turned."""
         return np.append(self.solved, -1.0)
 
     def moved(self, vector: Array) -> Array:
@@ -120,12 +144,12 @@ def fit(sums: Sums) -> Regression:
     percent = 100.0 if isinstance(sums.model.response, Condition) else 1.0
     names = _names(sums)
     lines = [_line(at, solved, moved, scatter) for at in range(len(names))]
-    _check_steady(lines, names)
     coefficients = [_coefficient(line, name, percent) for line, name in zip(lines, names, strict=True)]
+    _check_one_ends(coefficients[1:], lines[1:])
     coefficients[0] = _uncentred(coefficients[0], sums)
     deviation = REACH_95 * math.sqrt(float((sums.deviations[Moment()] ** 2).sum()))
     response = sums.model.response
-    total = solved.matrix[-1, -1] - solved.matrix[0, -1] ** 2 / sums.rows
+    total = float(solved.matrix[-1, -1] - solved.matrix[0, -1] ** 2 / sums.rows)
     return Regression(
         sums.model.formula,
         f"{response.name} is {response.label}" if isinstance(response, Condition) else response.name,
@@ -147,7 +171,7 @@ def _solved(sums: Sums) -> _Fit:
     if (scale <= 0).any() or np.linalg.eigvalsh(matrix[:-1, :-1] / np.outer(scale, scale)).min() <= 1e-9:
         raise Refused(
             "too noisy to fit: the noise hides how much the terms vary, or two of them say the same",
-            hint="ask with a larger --epsilon, or of fewer terms",
+            hint=MORE,
         )
     inverse = np.linalg.inv(matrix[:-1, :-1] / np.outer(scale, scale)) / np.outer(scale, scale)
     return _Fit(sums, matrix, inverse, inverse @ matrix[:-1, -1])
@@ -171,6 +195,7 @@ class _Line(NamedTuple):
 
     @property
     def estimate(self) -> float:
+        """Where the score is zero."""
         return self.solved - self.shift / self.slope
 
     @property
@@ -184,9 +209,11 @@ class _Line(NamedTuple):
         return max(constant + linear * step + square * step**2, 0.0), self.scatter
 
     def ends(self) -> tuple[float, float]:
-        """Where the score is 1.96 deviations from zero; call only where the line is steady."""
+        """Where the score is 1.96 deviations from zero; infinite where the noise allows any value."""
         reach = REACH_95**2
         square = self.slope**2 - reach * self.noise[2]
+        if self.slope <= 0 or square <= 0:
+            return -math.inf, math.inf
         half = self.slope * self.shift - reach * self.noise[1] / 2
         constant = self.shift**2 - reach * (self.noise[0] + self.scatter)
         root = math.sqrt(max(half**2 - square * constant, 0.0))
@@ -195,7 +222,7 @@ class _Line(NamedTuple):
 
 def _line(at: int, fit: _Fit, moved: Array, scatter: float) -> _Line:
     column = fit.inverse[:, at]
-    information = 1 / column[at]
+    information = 1 / float(column[at])
     along = column * information
     # What is left of A's inverse where this coefficient is held.
     others = fit.inverse - np.outer(column, column) * information
@@ -228,22 +255,26 @@ def _scattered(fit: _Fit, along: Array, alike: float) -> float:
     return max(float(((sums.levels @ along[:first]) ** 2) @ squares), 0.0)
 
 
-def _check_steady(lines: list[_Line], names: list[tuple[str, str, str]]) -> None:
-    weakest = min(range(len(lines)), key=lambda at: lines[at].steadiness)
-    steadiness = lines[weakest].steadiness
-    if steadiness >= STEADY:
+def _check_one_ends(terms: list[Coefficient], lines: list[_Line]) -> None:
+    """Refuse where the noise allows any value of every term.
+
+    One term whose interval ends is enough to go on: to fit only where the noise happens to be kind would make the
+    intervals of what is fitted too short.
+    """
+    if not terms:
+        raise Refused("there is nothing to fit: no category has two levels with rows enough", hint=MORE)
+    if any(term.is_told for term in terms):
         return
-    term, level, _ = names[weakest]
-    label = f"{term}: {level}" if level else term
+    steadiest = max(line.steadiness for line in lines)
     # Noise goes down as epsilon goes up, nearly in proportion where epsilon is small.
-    more = f"about {math.ceil(STEADY / max(steadiness, 0.5) * 2) / 2:g} times the epsilon"
-    dropped = "" if term == INTERCEPT else f", or drop {term}"
+    times = STEADY / max(steadiest, 0.5)
     raise Refused(
-        f"too noisy to fit: the noise may hide how much {label} varies beside the other terms",
-        hint=f"ask with {more}{dropped}",
+        "too noisy to fit: the noise allows any value of every term",
+        hint=f"ask with about {times:.2g} times the epsilon, or drop a term",
     )
 
 
+MORE = "ask with a larger --epsilon, or of fewer terms"
 INTERCEPT = "intercept"
 
 
@@ -262,7 +293,8 @@ def _coefficient(line: _Line, name: tuple[str, str, str], percent: float) -> Coe
     score = line.slope * line.solved - line.shift
     p_value = math.erfc(abs(score) / math.sqrt(2 * at_zero)) if at_zero > 0 else 0.0
     share = noise / (noise + scatter) if noise + scatter > 0 else 0.0
-    return Coefficient(*name, percent * line.estimate, percent * low, percent * high, share, p_value)
+    estimate = percent * line.estimate if math.isfinite(low) else math.nan
+    return Coefficient(*name, estimate, percent * low, percent * high, share, p_value)
 
 
 def _uncentred(intercept: Coefficient, sums: Sums) -> Coefficient:
