@@ -13,12 +13,10 @@ from cordon.workbench.regress.model import Condition, Group, Model, Quantity
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _RESPONSE = re.compile(rf"({_NAME})(?:\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([\w-]+)))?")
-_SHAPE = "formulas: \"loss_gbp ~ age + gender\", \"outcome = 'charged' ~ age + ethnicity\""
+_SHAPE = 'formulas: "loss_gbp ~ age + gender", "outcome = \'charged\' ~ age + ethnicity"'
 
 
-def read_model(
-    formula: str, contract: Contract, references: Sequence[str] = (), forces: Sequence[str] = ()
-) -> Model:
+def read_model(formula: str, contract: Contract, references: Sequence[str] = (), forces: Sequence[str] = ()) -> Model:
     """The model that a formula means.
 
     Args:

@@ -12,6 +12,12 @@ from cordon.workbench.regress.model import Condition, Model
 MUCH_NOISE = 0.5
 """Share of the variance beyond which it is privacy noise that makes intervals wide."""
 
+_NO_PREDICTION = "nothing here predicts anything about one person."
+_COVERED = (
+    "Intervals cover privacy noise and the records' own scatter, not what records lack: unknown values are left out, "
+    "numbers are clamped to the contract's bounds, and absent forces are absent."
+)
+
 
 def conclusions(found: Regression, model: Model) -> tuple[str, ...]:
     """One sentence for each term."""
@@ -23,11 +29,10 @@ def limits(found: Regression, model: Model) -> tuple[str, ...]:
     k = model.contract.unit.max_rows_per_unit
     sentences = [
         "An association is no cause: what is not in the formula may lie behind it.",
-        f"The terms explain {100 * found.explained:.0f} % of how {found.response} differs between records; "
-        "nothing here predicts anything about one person.",
+        f"The terms explain {100 * found.explained:.0f} % of how {found.response} differs between records: "
+        + _NO_PREDICTION,
         "Each term is read with the others held equal, and numbers act along a straight line.",
-        "Intervals cover privacy noise and the records' own scatter, not what records lack: unknown values are left "
-        "out, numbers are clamped to the contract's bounds, and absent forces are absent.",
+        _COVERED,
         f"Records are taken as independent of one another{_of_a_unit(model.contract, k)}.",
     ]
     if model.numbers:

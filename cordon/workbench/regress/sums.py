@@ -45,7 +45,7 @@ class Sums:
     @property
     def size(self) -> int:
         """Variables: of z, and the response."""
-        return self.levels.shape[1] + len(self.model.numbers) + 1
+        return int(self.levels.shape[1]) + len(self.model.numbers) + 1
 
     @property
     def rows(self) -> float:
@@ -111,7 +111,9 @@ def read_sums(answer: Answer, model: Model) -> Sums:
             hint="a formula can be fitted from its own answer, or from that of one with more terms",
         )
     places = [keys.index(group.name) for group in model.groups]
-    cells = _cells([row for row in answer.rows if row.values], places, [measures.index(name) for name in names.values()])
+    cells = _cells(
+        [row for row in answer.rows if row.values], places, [measures.index(name) for name in names.values()]
+    )
     groups, left_out = _large_enough(model.groups, cells)
     wanted = list(product(*(group.levels for group in groups)))
     kept = _kept(groups, cells)
