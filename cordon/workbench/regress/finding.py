@@ -29,7 +29,7 @@ from cordon.workbench.regress.sums import Sums
 Array = npt.NDArray[np.float64]
 
 STEADY = 4.0
-"""Deviations of its noise by which a coefficient's information should exceed zero: the advice where nothing can be told."""
+"""Deviations of noise by which a coefficient's information should exceed zero; for advice where nothing can be told."""
 
 
 @dataclass(frozen=True, slots=True)
