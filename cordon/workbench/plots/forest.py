@@ -17,8 +17,8 @@ from cordon.workbench.plots.bars import NAMES
 from cordon.workbench.plots.intervals import Limits, draw_intervals
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
-from cordon.workbench.plots.palette import FAINT, GROUND, INK, LOOKS
-from cordon.workbench.plots.words import full_words, tick, value_words
+from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, LOOKS, PALE, RULE
+from cordon.workbench.plots.words import MOST_DIGITS, full_words, tick, value_words
 
 ALONE = 40
 """Effects below one another; more stand side by side, where their headings have the same lines."""
@@ -121,8 +121,9 @@ def _limits(forest: Forest) -> Limits:
 
 
 def _paint(axes: Axes, forest: Forest, lines: Sequence[_Line], limits: Limits, name: str, *, across: int) -> None:
+    most = 2 if forest.ratio else MOST_DIGITS
     words = [
-        "" if line.effect is None else full_words(line.effect.mark) if across == 1 else value_words(line.effect.mark)
+        "" if line.effect is None else (full_words if across == 1 else value_words)(line.effect.mark, most)
         for line in lines
     ]
     room = 0.0 if across > 1 else max(width(shorten(text, 3.0, SMALL), SMALL) for text in words) + 0.1
@@ -151,7 +152,7 @@ def _scale(axes: Axes, forest: Forest, limits: Limits, room: float, across: int)
     share = min(0.45, room / 6.6) if across == 1 else min(0.4, 0.45 / (6.6 / across))
     if forest.ratio:
         axes.set_xscale("log")
-        ticks = _ratio_ticks(limits, most=9 if across == 1 else max(3, 9 // across))
+        ticks = _ratio_ticks(limits, most=9 if across == 1 else max(4, 9 // across))
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         high = math.exp(math.log(limits[0]) + (math.log(limits[1]) - math.log(limits[0])) / (1 - share))
@@ -178,6 +179,11 @@ def _ratio_ticks(limits: Limits, most: int) -> list[float]:
 
 def _draw(axes: Axes, at: float, effect: Effect, limits: Limits, name: str) -> None:
     mark = effect.mark
+    if mark.is_absent:
+        span = axes.axhspan(
+            at - 0.4, at + 0.4, facecolor=PALE, edgecolor=RULE, hatch=ABSENT_HATCH, linewidth=0, zorder=1
+        )
+        named(span, f"{name}-absent")
     if mark.is_absent or not limits[0] <= mark.estimate <= limits[1]:
         return
     (point,) = axes.plot(
@@ -191,6 +197,7 @@ def _write(axes: Axes, at: int, words: str, name: str, *, inside: bool) -> None:
     text = axes.text(
         0.995, at, words, transform=axes.get_yaxis_transform(), va="center", ha="right",
         fontsize=SMALL, color=INK if not inside else FAINT, zorder=7,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
     )  # fmt: skip
     named(text, f"{name}-value")
 

@@ -30,8 +30,8 @@ from cordon.workbench.plots.palette import (
 from cordon.workbench.plots.words import interval_words, value_words
 
 READING = (
-    "Colour stands for the estimate alone: its 95 % interval is written below it, where there is room. A dotted cell "
-    "with '?' is too noisy to read; a hatched one has no value, which is not zero."
+    "Colour stands for the estimate alone: its 95 % interval is written below it, where there is room. A hatched cell "
+    "with '?' is too noisy to read; a grey, cross-hatched one has no value, which is not zero."
 )
 _INSIDE = 6.3
 """Width of all cells, in inches."""
@@ -47,10 +47,10 @@ def painting(heat: HeatMap) -> Painting:
     wide = _INSIDE / len(heat.rows[0].marks)
     intervals = all(width(interval_words(mark), _TINY) <= wide - 0.06 for row in heat.rows for mark in row.marks)
     names = [wrap(row.name, NAMES, LABEL) for row in heat.rows]
-    row = max(0.4 if intervals else 0.25, *(height(len(lines), LABEL) + 0.06 for lines in names))
+    row = max(0.36 if intervals else 0.25, *(height(len(lines), LABEL) + 0.06 for lines in names))
     heads, upright = _heads(heat, wide)
     above = (
-        max(width(head, SMALL) for head in heads)
+        max(height(1, SMALL) + width(line, SMALL) for head in heads for line in head.split("\n"))
         if upright
         else max(height(head.count("\n") + 1, SMALL) for head in heads)
     )
@@ -109,7 +109,7 @@ def _paint(figure: Figure, axes: Axes, heat: HeatMap, name: str, *, wide: float,
     dress(bar.ax, grid="")
     root = ", colours by its root" if isinstance(norm, PowerNorm) else ""
     bar.set_label("\n".join(wrap(heat.measure + root, _INSIDE, LABEL, most=2)), fontsize=LABEL, color=INK)
-    named(bar.ax, f"{name}-scale")
+    bar.ax.set_gid(f"{name}-scale")
 
 
 def _norm(marks: Sequence[Mark]) -> Normalize:
@@ -132,7 +132,7 @@ def _draw_cell(axes: Axes, across: int, down: int, mark: Mark, norm: Normalize, 
         face, edge, hatch, kind = "white", RULE, NOISY_HATCH, "noisy"
     cell = Rectangle((across - 0.5, down - 0.5), 1, 1, facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.6)
     named(cell, f"{name}-{kind}-{down}-{across}")
-    axes.add_patch(cell)
+    axes.add_artist(cell)
 
 
 def _write(

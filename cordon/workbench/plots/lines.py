@@ -216,7 +216,8 @@ def _finish(axes: Axes, series: Series, room: _Room) -> None:
     dress(axes, grid="y")
     axes.spines["bottom"].set_visible(True)
     axes.spines["bottom"].set_color(RULE)
-    axes.axhline(0, color=INK, linewidth=0.8, zorder=1) if axes.get_ylim()[0] <= 0 else None
+    if axes.get_ylim()[0] <= 0 and axes.get_yticks().size:
+        axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     if axes.get_yticks().size:
         axes.yaxis.set_major_locator(MaxNLocator(6 if room.tall > 2 else 3))
         axes.yaxis.set_major_formatter(FuncFormatter(tick))

@@ -94,9 +94,13 @@ def page_of(captions: Captions, paintings: Sequence[tuple[str, Painting]]) -> Pi
     for at, (heading, painting) in enumerate(paintings):
         axes = painting.paint(picture, grid[at, 0], f"panel{at}")
         if heading:
+            axes.set_xlabel("")
             lines = wrap(heading, inside - 1, HEADING, most=1, bold=True)
             axes.set_title("\n".join(lines), loc="left", fontsize=HEADING, fontweight="bold", color=INK)
     _take_literally(picture)
+    picture.get_layout_engine().execute(picture)
+    # Once is enough: what is drawn does not change any more.
+    picture.set_layout_engine("none")
     return picture
 
 
@@ -107,7 +111,7 @@ def dress(axes: Axes, *, grid: str) -> None:
         grid: x or y, the axis of values; empty for none.
     """
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=LABEL, colors=INK, labelfontfamily=FAMILY, length=0)
+    axes.tick_params(labelsize=LABEL, colors=INK, labelfontfamily=FAMILY, length=0, pad=6)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
     if grid == "x":
@@ -117,8 +121,12 @@ def dress(axes: Axes, *, grid: str) -> None:
 
 
 def named(artist: Any, name: str) -> None:
-    """Name what is drawn: tests find it by that, and so does who edits the SVG."""
+    """Name what is drawn: tests find it by that, and so does who edits the SVG.
+
+    It lies within its axes, so that the layout need not measure it.
+    """
     artist.set_gid(name)
+    artist.set_in_layout(False)
 
 
 def _notes(captions: Captions, paintings: Iterable[tuple[str, Painting]]) -> list[str]:

@@ -39,10 +39,10 @@ PALE = "#F2F2F2"
 RULE = "#BBBBBB"
 """Hatches of what is absent, grids and rules."""
 GROUND = "#E6E6E6"
-SCALE = "cividis"
-"""Of heat maps: lightness grows with the value, for every kind of colour vision."""
-ABSENT_HATCH = "////"
-NOISY_HATCH = "...."
+SCALE = "cividis_r"
+"""Of heat maps: darkness grows with the value, for every kind of colour vision."""
+ABSENT_HATCH = "xxxx"
+NOISY_HATCH = "////"
 
 
 def look_of(place: int) -> Look:

@@ -10,18 +10,22 @@ from cordon.workbench.drawing import Mark
 MOST_DIGITS = 6
 
 
-def value_words(mark: Mark) -> str:
-    """The estimate, with `?` where it is too noisy to read; why there is none."""
+def value_words(mark: Mark, most: int = MOST_DIGITS) -> str:
+    """The estimate, with `?` where it is too noisy to read; why there is none.
+
+    Args:
+        most: decimals.
+    """
     if mark.is_absent:
         return f"? ({mark.note})" if mark.noisy and mark.note else mark.note or "no value"
-    return number(mark.estimate, digits_of(mark)) + (" ?" if mark.noisy else "")
+    return number(mark.estimate, min(most, digits_of(mark))) + (" ?" if mark.noisy else "")
 
 
-def interval_words(mark: Mark) -> str:
+def interval_words(mark: Mark, most: int = MOST_DIGITS) -> str:
     """The interval; empty where there is no value."""
     if mark.is_absent:
         return ""
-    low, high = (number(end, digits_of(mark)) for end in (mark.low, mark.high))
+    low, high = (number(end, min(most, digits_of(mark))) for end in (mark.low, mark.high))
     if math.isinf(mark.low) and math.isinf(mark.high):
         return "any value"
     if math.isinf(mark.low):
@@ -29,18 +33,20 @@ def interval_words(mark: Mark) -> str:
     return f"from {low}" if math.isinf(mark.high) else f"{low} to {high}"
 
 
-def full_words(mark: Mark) -> str:
+def full_words(mark: Mark, most: int = MOST_DIGITS) -> str:
     """The estimate and, in brackets, its interval."""
-    interval = interval_words(mark)
-    return f"{value_words(mark)} ({interval})" if interval else value_words(mark)
+    interval = interval_words(mark, most)
+    return f"{value_words(mark, most)} ({interval})" if interval else value_words(mark, most)
 
 
 def digits_of(mark: Mark) -> int:
     """Decimals that tell an interval's ends apart to about a tenth of its width, as in the table."""
     width = mark.high - mark.low
-    if not 0 < width < math.inf:
-        return 0 if mark.estimate.is_integer() or math.isnan(mark.estimate) else 4
-    return max(0, min(MOST_DIGITS, 1 - math.floor(math.log10(width))))
+    if 0 < width < math.inf:
+        return max(0, min(MOST_DIGITS, 1 - math.floor(math.log10(width))))
+    if math.isnan(mark.estimate) or mark.estimate % 1 == 0:
+        return 0
+    return max(0, 2 - math.floor(math.log10(abs(mark.estimate))))
 
 
 def number(value: float, digits: int) -> str:
