@@ -41,6 +41,9 @@ MOST_PLACES = 120
 MOST_ACROSS = 40
 """Columns of a heat map."""
 
+MOST_LINES = 60
+"""Series over time."""
+
 MOST_PANELS = 8
 
 ALL = "(all)"
@@ -51,6 +54,8 @@ NO_VALUE = "any value"
 
 NOT_SHOWN = "not in the answer"
 """Said of a place that HAVING or LIMIT left out."""
+
+NOISE_ALONE = "the intervals cover the noise, and not what the records lack"
 
 Panel = Bars | Lines | HeatMap | Quantiles
 
@@ -96,7 +101,7 @@ def drawing_of(answer: Answer) -> Drawing:
         left |= {more} - {""}
     if len(pairs) > MOST_PANELS:
         left.add(f"{len(pairs) - MOST_PANELS} more pictures would be needed for the rest of the table")
-    captions = captions_of(answer, more=sorted(left))
+    captions = captions_of(answer, more=[*sorted(left), NOISE_ALONE])
     return replace(panels[0], captions=captions) if len(panels) == 1 else Several(captions, tuple(panels))
 
 
@@ -156,12 +161,13 @@ def _panel(answer: Answer, table: _Table, chosen: _Chosen, totals: _Table | None
         return _quantiles(table, chosen)
     column = chosen.columns[0]
     if not table.keys:
-        marks = tuple(_mark(row, chosen.measure, column) for row in table.rows)
+        marks = tuple(_mark(row, "", column) for row in table.rows)
         return Bars(nothing, chosen.measure, (Series("", marks),)), ""
     labels = [tuple(row.keys[key] or "" for key in table.keys) for row in table.rows]
     dated = next((at for at in range(len(table.keys)) if are_periods(label[at] for label in labels)), None)
     if dated is not None:
-        return Lines(nothing, chosen.measure, _over_time(table, labels, dated, column)), ""
+        series, more = _first(_over_time(table, labels, dated, column), MOST_LINES, "series")
+        return Lines(nothing, chosen.measure, tuple(series)), more
     total = _total(totals, chosen)
     if len(table.keys) == 1:
         kept, more = _first(table.rows, MOST_PLACES, "rows")

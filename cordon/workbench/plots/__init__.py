@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cordon.errors import Refused
 from cordon.workbench.answer import Answer
 from cordon.workbench.choosing import drawing_of
 from cordon.workbench.drawing import Bars, Drawing, Forest, HeatMap, Lines, Panels, Quantiles
@@ -41,8 +42,14 @@ def plot(drawing: Drawing, path: Path | None) -> Picture:
 
 
 def figure_of(drawing: Drawing) -> Picture:
-    """The picture of a drawing, as wide as a page and as high as it needs."""
+    """The picture of a drawing, as wide as a page and as high as it needs.
+
+    Raises:
+        Refused: there is nothing to draw.
+    """
     panels = drawing.panels if isinstance(drawing, Panels) else (drawing,)
+    if not panels or not all(map(_has_marks, panels)):
+        raise Refused("there is nothing to draw")
     headed = isinstance(drawing, Panels)
     return page_of(drawing.captions, [(part.captions.title if headed else "", _painting(part)) for part in panels])
 
@@ -56,6 +63,13 @@ def save(picture: Picture, path: Path) -> None:
     """
     check_plot(path)
     replace(path, content_of(picture, path.suffix.lower().removeprefix(".")))
+
+
+def _has_marks(part: Bars | Lines | HeatMap | Quantiles | Forest) -> bool:
+    if isinstance(part, Forest):
+        return any(effects for _, effects in part.groups)
+    series = part.rows if isinstance(part, HeatMap) else part.series
+    return bool(series) and bool(series[0].marks)
 
 
 def _painting(part: Bars | Lines | HeatMap | Quantiles | Forest) -> Painting:

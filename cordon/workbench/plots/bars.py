@@ -12,14 +12,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from cordon.workbench.drawing import Bars, Mark, Series
 from cordon.workbench.plots.intervals import Limits, draw_intervals, extent
-from cordon.workbench.plots.lettering import height, width, wrap
+from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, INK, PALE, RULE, look_of
-from cordon.workbench.plots.words import full_words, tick, value_words
+from cordon.workbench.plots.words import full_words, reading, tick, value_words
 
 READING = (
-    "Lines with caps are 95 % intervals of the noise, arrows lead to ends without bound; a pale bar with a broken edge "
-    "and '?' is too noisy to read; hatched rows have no value, which is not zero."
+    "Lines with caps are 95 % intervals.",
+    "A white bar with a broken edge and '?' is too noisy to read.",
+    "A hatched row has no value, which is not zero.",
 )
 
 NAMES = 2.4
@@ -38,15 +39,16 @@ def painting(bars: Bars) -> Painting:
     """Bars as they come onto a page."""
     names = [wrap(mark.label, NAMES, LABEL) for mark in bars.series[0].marks]
     row = max([_ROW, _SLIM * len(bars.series) + 0.1, *(height(len(lines), LABEL) + 0.06 for lines in names)])
-    totals = len(bars.totals.marks) if bars.totals is not None else 0
-    tall = row * (len(names) + (totals + 0.5 if totals else 0)) + _SCALE
+    totals = bars.totals.marks if bars.totals is not None else ()
+    tall = row * (len(names) + (len(totals) + 0.5 if totals else 0)) + _SCALE
 
     def paint(figure: Figure, spec: SubplotSpec, prefix: str) -> Axes:
         return _paint(figure.add_subplot(spec), bars, ["\n".join(lines) for lines in names], prefix)
 
     several = len(bars.series) > 1
     keys = tuple(Key(series.name, _swatch(at)) for at, series in enumerate(bars.series)) if several else ()
-    return Painting(tall, READING, keys, paint)
+    said = reading([*(mark for series in bars.series for mark in series.marks), *totals], *READING)
+    return Painting(tall, said, keys, paint)
 
 
 def _paint(axes: Axes, bars: Bars, names: list[str], prefix: str) -> Axes:
@@ -120,7 +122,7 @@ def _draw_absent(axes: Axes, place: float, slot: float, mark: Mark, name: str) -
     )
     named(span, name)
     text = axes.text(
-        0.5, place, value_words(mark), transform=axes.get_yaxis_transform(), va="center", ha="center",
+        0.5, place, shorten(value_words(mark), 5.0, SMALL), transform=axes.get_yaxis_transform(), va="center", ha="center",
         fontsize=SMALL, style="italic", color=FAINT, zorder=6,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip

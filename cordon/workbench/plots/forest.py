@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ from cordon.workbench.plots.intervals import Limits, draw_intervals
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, LOOKS, PALE, RULE
-from cordon.workbench.plots.words import MOST_DIGITS, full_words, tick, value_words
+from cordon.workbench.plots.words import MOST_DIGITS, full_words, reading, tick, value_words
 
 ALONE = 40
 """Effects below one another; more stand side by side, where their headings have the same lines."""
@@ -48,13 +49,17 @@ def painting(forest: Forest) -> Painting:
         wrap(name, NAMES, LABEL, bold=line.effect is None) for name, line in zip(names, columns[0][1], strict=True)
     ]
     row = max(_ROW, *(height(len(lines), LABEL) + 0.05 for lines in wrapped))
-    reading = (
-        f"The upright line at {forest.none:g} stands for no effect. Lines with caps are 95 % intervals, arrows lead "
-        f"beyond the scale. A filled marker can be told from {forest.none:g}, a hollow one cannot."
+    none = f"{forest.none:g}"
+    said = reading(
+        (effect.mark for _, effects in forest.groups for effect in effects),
+        f"The upright line at {none} stands for no effect. Lines with caps are 95 % intervals, arrows lead beyond the "
+        f"scale. A filled marker can be told from {none}, a hollow one cannot.",
+        "",
+        "A hatched row has no value.",
     )
     keys = (
-        Key(f"can be told from {forest.none:g}", _sample(stands_out=True)),
-        Key(f"cannot be told from {forest.none:g}", _sample(stands_out=False)),
+        Key(f"can be told from {none}", _sample(stands_out=True)),
+        Key(f"cannot be told from {none}", _sample(stands_out=False)),
     )
 
     def paint(figure: Figure, spec: SubplotSpec, prefix: str) -> Axes:
@@ -78,7 +83,7 @@ def painting(forest: Forest) -> Painting:
         first.set_xlabel("\n".join(wrap(forest.measure, 6.0 / len(columns), LABEL)), fontsize=LABEL, color=INK)
         return first
 
-    return Painting(row * len(wrapped) + _SCALE, reading, keys, paint)
+    return Painting(row * len(wrapped) + _SCALE, said, keys, paint)
 
 
 def _columns(forest: Forest) -> list[tuple[str, list[_Line]]]:
@@ -123,7 +128,9 @@ def _limits(forest: Forest) -> Limits:
 def _paint(axes: Axes, forest: Forest, lines: Sequence[_Line], limits: Limits, name: str, *, across: int) -> None:
     most = 2 if forest.ratio else MOST_DIGITS
     words = [
-        "" if line.effect is None else (full_words if across == 1 else value_words)(line.effect.mark, most)
+        ""
+        if line.effect is None
+        else (full_words if across == 1 else value_words)(replace(line.effect.mark, noisy=False), most)
         for line in lines
     ]
     room = 0.0 if across > 1 else max(width(shorten(text, 3.0, SMALL), SMALL) for text in words) + 0.1
@@ -186,10 +193,7 @@ def _draw(axes: Axes, at: float, effect: Effect, limits: Limits, name: str) -> N
         named(span, f"{name}-absent")
     if mark.is_absent or not limits[0] <= mark.estimate <= limits[1]:
         return
-    (point,) = axes.plot(
-        [mark.estimate], [at], linestyle="none", marker="s" if effect.stands_out else "o", markersize=6.0, zorder=6,
-        markerfacecolor=_COLOUR if effect.stands_out else "white", markeredgecolor=_COLOUR if effect.stands_out else INK,
-    )  # fmt: skip
+    (point,) = axes.plot([mark.estimate], [at], linestyle="none", zorder=6, **_marker(stands_out=effect.stands_out))
     named(point, f"{name}-{'told' if effect.stands_out else 'untold'}")
 
 
@@ -203,7 +207,10 @@ def _write(axes: Axes, at: int, words: str, name: str, *, inside: bool) -> None:
 
 
 def _sample(*, stands_out: bool) -> Line2D:
-    return Line2D(
-        [], [], linestyle="-", color=INK, linewidth=1.1, marker="s" if stands_out else "o", markersize=6.0,
-        markerfacecolor=_COLOUR if stands_out else "white", markeredgecolor=_COLOUR if stands_out else INK,
-    )  # fmt: skip
+    return Line2D([], [], linestyle="-", color=INK, linewidth=1.1, **_marker(stands_out=stands_out))
+
+
+def _marker(*, stands_out: bool) -> dict[str, Any]:
+    """Told apart by its filling and its form."""
+    edge, face, form = (_COLOUR, _COLOUR, "s") if stands_out else (INK, "white", "o")
+    return {"marker": form, "markersize": 6.0, "markerfacecolor": face, "markeredgecolor": edge}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -27,12 +28,15 @@ from cordon.workbench.plots.palette import (
     SCALE,
     luminance,
 )
-from cordon.workbench.plots.words import interval_words, value_words
+from cordon.workbench.plots.words import digits_of, interval_words, number, reading, value_words
 
 READING = (
-    "Colour stands for the estimate alone: its 95 % interval is written below it, where there is room. A hatched cell "
-    "with '?' is too noisy to read; a grey, cross-hatched one has no value, which is not zero."
+    "Colour stands for the estimate alone.",
+    "A hatched cell with '?' is too noisy to read.",
+    "A grey, cross-hatched one has no value, which is not zero.",
 )
+WRITTEN = "Its 95 % interval is written below it."
+LEFT_OUT = "There is no room for the 95 % intervals, of which the widest has {width}: the table has them all."
 _INSIDE = 6.3
 """Width of all cells, in inches."""
 _TINY = 6.5
@@ -40,6 +44,8 @@ _TINY = 6.5
 _SKEWED = 4.0
 """Times the middle value that the largest has where colours grow with the root."""
 _BAR = 0.75
+_DARK = 0.213
+"""Luminance below which white letters have more contrast than those in ink."""
 
 
 def painting(heat: HeatMap) -> Painting:
@@ -73,7 +79,16 @@ def painting(heat: HeatMap) -> Painting:
         axes.tick_params(axis="x", labelsize=SMALL, top=True, labeltop=True, bottom=False, labelbottom=False)
         return axes
 
-    return Painting(tall, READING, tuple(keys), paint)
+    said = (READING[0] + " " + (WRITTEN if intervals else _left_out(marks)), *READING[1:])
+    return Painting(tall, reading(marks, *said), tuple(keys), paint)
+
+
+def _left_out(marks: Sequence[Mark]) -> str:
+    widest = max((mark for mark in marks if not mark.is_absent), key=lambda mark: mark.high - mark.low, default=None)
+    if widest is None:
+        return ""
+    wide = widest.high - widest.low
+    return LEFT_OUT.format(width="no end" if math.isinf(wide) else f"a width of {number(wide, digits_of(widest))}")
 
 
 def _heads(heat: HeatMap, wide: float) -> tuple[list[str], bool]:
@@ -97,7 +112,7 @@ def _paint(figure: Figure, axes: Axes, heat: HeatMap, name: str, *, wide: float,
             if not silent:
                 _write(axes, across, at, mark, norm, colours, name, wide=wide, intervals=intervals)
         if silent:
-            _say(axes, (len(row.marks) - 1) / 2, at, value_words(row.marks[0]), f"{name}-absent-words")
+            _say(axes, (len(row.marks) - 1) / 2, at, value_words(row.marks[0]), _INSIDE - 0.5, f"{name}-absent-words")
     axes.set_xlim(-0.5, len(heat.rows[0].marks) - 0.5)
     axes.set_ylim(len(heat.rows) - 0.5, -0.5)
     bar = figure.colorbar(
@@ -107,7 +122,7 @@ def _paint(figure: Figure, axes: Axes, heat: HeatMap, name: str, *, wide: float,
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
     bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     dress(bar.ax, grid="")
-    root = ", colours by its root" if isinstance(norm, PowerNorm) else ""
+    root = " (colour grows with the square root)" if isinstance(norm, PowerNorm) else ""
     bar.set_label("\n".join(wrap(heat.measure + root, _INSIDE, LABEL, most=2)), fontsize=LABEL, color=INK)
     bar.ax.set_gid(f"{name}-scale")
 
@@ -149,8 +164,8 @@ def _write(
 ) -> None:
     words = value_words(mark)
     if mark.is_absent:
-        return _say(axes, across, down, shorten(words, wide - 0.06, _TINY), f"{name}-absent-words")
-    dark = not mark.noisy and luminance(to_hex(colours(norm(mark.estimate)))) < 0.22
+        return _say(axes, across, down, words, wide - 0.06, f"{name}-absent-words")
+    dark = not mark.noisy and luminance(to_hex(colours(norm(mark.estimate)))) < _DARK
     colour = "white" if dark else INK
     size = SMALL if width(words, SMALL) <= wide - 0.04 else _TINY - 1
     if width(words, size) > wide:
@@ -170,9 +185,9 @@ def _write(
     return None
 
 
-def _say(axes: Axes, across: float, down: float, words: str, name: str) -> None:
+def _say(axes: Axes, across: float, down: float, words: str, wide: float, name: str) -> None:
     text = axes.text(
-        across, down, words, ha="center", va="center", fontsize=_TINY, style="italic", color=FAINT, zorder=5,
+        across, down, shorten(words, wide, _TINY), ha="center", va="center", fontsize=_TINY, style="italic", color=FAINT, zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
     named(text, name)

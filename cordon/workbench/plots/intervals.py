@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from cordon.workbench.drawing import Mark
 from cordon.workbench.plots.page import named
@@ -55,7 +56,9 @@ def draw_intervals(
     at = [place for place, _ in kept]
     lows, highs = zip(*(ends(mark, limits) for _, mark in kept), strict=True)
     lines = axes.vlines if upright else axes.hlines
-    named(lines(at, lows, highs, colors=colour, linewidth=1.1, zorder=4), name)
+    # Intervals also cross bars of their own darkness.
+    halo = [] if upright else [withStroke(linewidth=2.6, foreground="white")]
+    named(lines(at, lows, highs, colors=colour, linewidth=1.1, zorder=4, path_effects=halo), name)
     for end, edge, cap, arrow in (
         (lows, limits[0], "_" if upright else "|", "v" if upright else "<"),
         (highs, limits[1], "_" if upright else "|", "^" if upright else ">"),

@@ -19,11 +19,12 @@ from cordon.workbench.plots.intervals import Limits, draw_intervals, ends, exten
 from cordon.workbench.plots.lettering import LINE, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, INK, PALE, RULE, Look, look_of
-from cordon.workbench.plots.words import reasons, tick
+from cordon.workbench.plots.words import reading, reasons, tick
 
 READING = (
-    "Bands and lines with caps are 95 % intervals of the noise; a hollow point is too noisy to read; a gap has no "
-    "value, which is not zero."
+    "Bands and lines with caps are 95 % intervals.",
+    "A hollow point is too noisy to read.",
+    "A gap has no value, which is not zero.",
 )
 OWN_SCALES = "Each picture has a scale of its own, which begins at 0."
 CUT = "not from 0"
@@ -48,16 +49,17 @@ class _Room:
 
 def painting(lines: Lines) -> Painting:
     """Lines as they come onto a page."""
+    said = reading((mark for series in lines.series for mark in series.marks), *READING)
     if _fit_together(lines.series):
         keys = [Key(_named(series), _sample(look_of(at))) for at, series in enumerate(lines.series) if series.name]
         gaps = _absent_everywhere(lines.series)
         why = reasons(lines.series[0].marks[at] for at in gaps)
         keys += [Key(why, Patch(facecolor=PALE, edgecolor=RULE, hatch=ABSENT_HATCH, linewidth=0))] if gaps else []
-        return Painting(_TALL, READING, tuple(keys), lambda figure, spec, name: _paint_one(figure, spec, lines, name))
+        return Painting(_TALL, said, tuple(keys), lambda figure, spec, name: _paint_one(figure, spec, lines, name))
     rows = -(-len(lines.series) // ACROSS)
     return Painting(
         rows * _SMALL_TALL,
-        f"{READING} {OWN_SCALES}",
+        f"{said} {OWN_SCALES}",
         (),
         lambda figure, spec, name: _paint_many(figure, spec, lines, name),
     )
@@ -197,7 +199,7 @@ def _draw_changes(
         written = axes.annotate(
             "\n".join(text), (at - 0.5, top), xycoords=axes.get_xaxis_transform(), xytext=(4 if left else -4, -2),
             textcoords="offset points", ha="left" if left else "right", va="top", fontsize=SMALL, color=INK, zorder=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
         named(written, f"{room.name}-change-words")
         used += len(text) + 0.4
@@ -214,6 +216,7 @@ def _finish(axes: Axes, series: Series, room: _Room) -> None:
     axes.set_xticks(list(shown), ["".join(wrap(labels[at], 1.5, LABEL, most=1)) for at in shown])
     axes.set_xlim(-0.5, len(labels) - 0.5)
     dress(axes, grid="y")
+    axes.tick_params(axis="x", pad=9)
     axes.spines["bottom"].set_visible(True)
     axes.spines["bottom"].set_color(RULE)
     if axes.get_ylim()[0] <= 0 and axes.get_yticks().size:

@@ -77,13 +77,14 @@ def page_of(captions: Captions, paintings: Sequence[tuple[str, Painting]]) -> Pi
     foot = EDGE + height(len(notes), SMALL) + 0.12
     heights = [painting.height + (0.3 if heading else 0.0) for heading, painting in paintings]
     tall = head + sum(heights) + foot
+    layout = ConstrainedLayoutEngine(
+        rect=(EDGE / WIDTH, foot / tall, inside / WIDTH, sum(heights) / tall), h_pad=0.06, w_pad=0.03
+    )
     picture = Picture(
         figsize=(WIDTH, tall),
         dpi=DOTS,
         facecolor="white",
-        layout=ConstrainedLayoutEngine(
-            rect=(EDGE / WIDTH, foot / tall, inside / WIDTH, sum(heights) / tall), h_pad=0.06, w_pad=0.03
-        ),
+        layout=layout,
     )
     FigureCanvasAgg(picture)
     _write(picture, EDGE / WIDTH, 1 - EDGE / tall, title, TITLE, INK, weight="bold")
@@ -98,7 +99,7 @@ def page_of(captions: Captions, paintings: Sequence[tuple[str, Painting]]) -> Pi
             lines = wrap(heading, inside - 1, HEADING, most=1, bold=True)
             axes.set_title("\n".join(lines), loc="left", fontsize=HEADING, fontweight="bold", color=INK)
     _take_literally(picture)
-    picture.get_layout_engine().execute(picture)
+    layout.execute(picture)
     # Once is enough: what is drawn does not change any more.
     picture.set_layout_engine("none")
     return picture

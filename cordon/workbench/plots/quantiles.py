@@ -11,14 +11,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from cordon.workbench.drawing import Mark, Quantiles, Series
 from cordon.workbench.plots.bars import NAMES
 from cordon.workbench.plots.intervals import Limits, draw_intervals, extent
-from cordon.workbench.plots.lettering import height, width, wrap
+from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, PALE, RULE, look_of
-from cordon.workbench.plots.words import reasons, tick, value_words
+from cordon.workbench.plots.words import reading, reasons, tick, value_words
 
 READING = (
-    "Of each group, the share named by a marker lies at or below it; half of its values lie below the median. Lines "
-    "with caps are 95 % intervals of the noise; a hollow marker with '?' is too noisy to read."
+    "The share named by a marker has this value or less. Lines with caps are 95 % intervals.",
+    "A hollow marker with '?' is too noisy to read.",
+    "A hatched row has no value, which is not zero.",
 )
 _STEP = 0.17
 """Height of one quantile, in inches."""
@@ -50,7 +51,8 @@ def painting(drawing: Quantiles) -> Painting:
         axes.set_xlabel("\n".join(wrap(drawing.measure, 6.0, LABEL, most=2)), fontsize=LABEL, color=INK)
         return axes
 
-    return Painting(row * len(names) + _SCALE, READING, keys, paint)
+    said = reading((mark for series in drawing.series for mark in series.marks), *READING)
+    return Painting(row * len(names) + _SCALE, said, keys, paint)
 
 
 def _draw(axes: Axes, series: Series, at: int, step: float, limits: Limits, name: str) -> None:
@@ -90,7 +92,7 @@ def _say(axes: Axes, series: Series, at: int, name: str) -> None:
     span = axes.axhspan(at - 0.42, at + 0.42, facecolor=PALE, edgecolor=RULE, hatch=ABSENT_HATCH, linewidth=0)
     named(span, f"{name}-absent")
     text = axes.text(
-        0.5, at, reasons(series.marks), transform=axes.get_yaxis_transform(), ha="center", va="center",
+        0.5, at, shorten(reasons(series.marks), 5.0, SMALL), transform=axes.get_yaxis_transform(), ha="center", va="center",
         fontsize=SMALL, style="italic", color=FAINT, bbox={"facecolor": "white", "edgecolor": GROUND, "pad": 1.0},
     )  # fmt: skip
     named(text, f"{name}-absent-words")

@@ -65,3 +65,22 @@ def tick(value: float, _: object = None) -> str:
 def reasons(marks: Iterable[Mark]) -> str:
     """Why marks are absent, each reason once."""
     return "; ".join(dict.fromkeys(value_words(mark) for mark in marks if mark.is_absent))
+
+
+def reading(marks: Iterable[Mark], intervals: str, noisy: str, absent: str) -> str:
+    """How to read a picture, in sentences: what is in it and no more.
+
+    Args:
+        intervals: said of every picture.
+        noisy: said where a mark is too noisy to read.
+        absent: said where one has no value.
+    """
+    marks = tuple(marks)
+    endless = any(math.isinf(end) for mark in marks if not mark.is_absent for end in (mark.low, mark.high))
+    parts = (
+        intervals,
+        "Arrows lead to ends without bound." if endless else "",
+        noisy if any(mark.noisy and not mark.is_absent for mark in marks) else "",
+        absent if any(mark.is_absent for mark in marks) else "",
+    )
+    return " ".join(part for part in parts if part)
