@@ -6,7 +6,6 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from matplotlib.text import Text
@@ -317,11 +316,11 @@ def boxes(figure, monkeypatch):
     """Where each text that is drawn stands, in pixels, and what it says."""
     drawn = []
 
-    def record(*arguments, mtext=None):
-        drawn.append(mtext)
+    def record(text, _):
+        drawn.extend([text] if text.get_visible() and text.get_text().strip() else [])
 
     with monkeypatch.context() as patched:
-        patched.setattr(RendererAgg, "draw_text", record)
+        patched.setattr(Text, "draw", record)
         figure.canvas.draw()
     return [(text.get_text(), Text.get_window_extent(text, figure.canvas.get_renderer())) for text in drawn]
 
@@ -353,7 +352,7 @@ def test_colours_differ_in_lightness_too():
         assert len({getattr(look, part) for look in LOOKS}) == len(LOOKS)
 
 
-HOSTILE = "$\\frac{1}{0}$ \x1b[31m<script>&'\"\u202eevil\u0000\n]]>--><!-- 😀 Łódź"
+HOSTILE = "$\\frac{1}{0}$ \x1b[31m<script>&'\"\u202eevil\u0000\n]]>--><!-- 漢 Łódź"
 
 
 def test_texts_of_others_are_drawn_sign_by_sign(tmp_path):
@@ -362,7 +361,7 @@ def test_texts_of_others_are_drawn_sign_by_sign(tmp_path):
     figure = plot_answer(asked, tmp_path / "x.svg")
     texts = "".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
     assert "$\\frac{1}{0}$" in texts
-    assert not {"\x1b", "\u202e", "\u0000", "😀"} & set(texts)
+    assert not {"\x1b", "\u202e", "\u0000", "漢"} & set(texts)
     assert "Łódź" in texts
     content = (tmp_path / "x.svg").read_text()
     assert "<script>" not in content

@@ -122,8 +122,8 @@ def _draw_absent(axes: Axes, place: float, slot: float, mark: Mark, name: str) -
     )
     named(span, name)
     text = axes.text(
-        0.5, place, shorten(value_words(mark), 5.0, SMALL), transform=axes.get_yaxis_transform(), va="center", ha="center",
-        fontsize=SMALL, style="italic", color=FAINT, zorder=6,
+        0.5, place, shorten(value_words(mark), 5.0, SMALL), va="center", ha="center",
+        transform=axes.get_yaxis_transform(), fontsize=SMALL, style="italic", color=FAINT, zorder=6,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
     named(text, f"{name}-words")

@@ -187,7 +187,7 @@ def _write(
 
 def _say(axes: Axes, across: float, down: float, words: str, wide: float, name: str) -> None:
     text = axes.text(
-        across, down, shorten(words, wide, _TINY), ha="center", va="center", fontsize=_TINY, style="italic", color=FAINT, zorder=5,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+        across, down, shorten(words, wide, _TINY), ha="center", va="center", fontsize=_TINY, style="italic",
+        color=FAINT, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
     )  # fmt: skip
     named(text, name)

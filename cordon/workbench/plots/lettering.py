@@ -65,13 +65,13 @@ def shorten(text: str, inches: float, size: float, *, bold: bool = False) -> str
 
 @cache
 def width(text: str, size: float, *, bold: bool = False) -> float:
-    """Of clean text in one line, in inches.
+    """Of text in one line, cleaned, in inches.
 
     Args:
         size: of the letters, in points.
     """
     font = FontProperties(family=FAMILY, size=size, weight="bold" if bold else "normal")
-    return float(text_to_path.get_text_width_height_descent(text, font, False)[0]) * _MARGIN / _POINTS
+    return float(text_to_path.get_text_width_height_descent(clean(text), font, False)[0]) * _MARGIN / _POINTS
 
 
 def height(lines: int, size: float) -> float:

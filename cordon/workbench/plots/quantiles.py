@@ -92,8 +92,9 @@ def _say(axes: Axes, series: Series, at: int, name: str) -> None:
     span = axes.axhspan(at - 0.42, at + 0.42, facecolor=PALE, edgecolor=RULE, hatch=ABSENT_HATCH, linewidth=0)
     named(span, f"{name}-absent")
     text = axes.text(
-        0.5, at, shorten(reasons(series.marks), 5.0, SMALL), transform=axes.get_yaxis_transform(), ha="center", va="center",
-        fontsize=SMALL, style="italic", color=FAINT, bbox={"facecolor": "white", "edgecolor": GROUND, "pad": 1.0},
+        0.5, at, shorten(reasons(series.marks), 5.0, SMALL), transform=axes.get_yaxis_transform(),
+        ha="center", va="center", fontsize=SMALL, style="italic", color=FAINT,
+        bbox={"facecolor": "white", "edgecolor": GROUND, "pad": 1.0},
     )  # fmt: skip
     named(text, f"{name}-absent-words")
 
