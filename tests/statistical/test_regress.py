@@ -73,7 +73,8 @@ def held_of(coefficients, truth):
     """Counts over the releases of one coefficient."""
     low, high = (np.array([getattr(c, end) for c in coefficients]) for end in ("low", "high"))
     ends = np.isfinite(low)
-    middle, half = np.where(ends, low + high, 0) / 2, np.where(ends, high - low, np.inf) / 2
+    half = (high - low) / 2
+    middle = np.where(ends, high, 0.0) - np.where(ends, half, 0.0)
     return Held(
         held=int(((low <= truth) & (truth <= high)).sum()),
         by_shorter=int((abs(middle - truth) <= 0.8 * half).sum()),
@@ -184,7 +185,7 @@ def persons(tmp_path_factory):
     [
         ("loss_gbp ~ age + gender", 10**9, lambda of: of.loss_gbp),
         ("loss_gbp ~ age + gender", 10**8, lambda of: of.loss_gbp),
-        ("role = suspect ~ age + gender", 10**8, lambda of: 100.0 * (of.role == "suspect")),
+        ("role = suspect ~ age + gender", 10**9, lambda of: 100.0 * (of.role == "suspect")),
     ],
 )
 def test_they_do_over_the_bundled_nominals_too(persons, formula, rho, response):

@@ -231,7 +231,7 @@ def test_a_term_that_the_noise_hides_is_told_beside_others():
     female, age = found.terms
     assert (female.is_told, female.stands_out, age.is_told, age.stands_out) == (True, True, False, False)
     assert found.as_dict()["coefficients"][2]["low"] is None
-    assert "age, for each of its years: the noise allows any value" in conclusions(found, model)[1]
+    assert "age, for each one more (years): the noise allows any value" in conclusions(found, model)[1]
     forest = drawing_of(found, model, Captions("t"))
     assert [name for name, _ in forest.groups] == ["gender, compared with Male", "numbers"]
     (effect,) = forest.groups[1][1]
@@ -249,7 +249,7 @@ def test_a_regression_reads_in_plain_english(exact):
     said = conclusions(found, model)
     assert said[0].startswith("gender Female, compared with Male: ")
     assert " GBP more loss_gbp (95 % interval " in said[0]
-    assert said[2].startswith("age, for each of its years: ")
+    assert said[2].startswith("age, for each one more (years): ")
     words = " ".join(limits(found, model))
     for claim in ("no cause", "predicts anything about one person", "up to 3 can be one person's", "absent forces"):
         assert claim in words
@@ -278,7 +278,7 @@ def test_shares_read_in_percentage_points(exact):
     found = fitted(SHARES, exact(SHARES))
     said = " ".join(conclusions(found, SHARES.model))
     assert "offence Fraud, compared with Burglary: " in said
-    assert "percentage points less often (role is Suspect; " in said
+    assert "percentage points less often (95 % interval " in said
     assert "leave 0 to 100 %" in " ".join(limits(found, SHARES.model))
 
 

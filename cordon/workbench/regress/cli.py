@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
 from cordon.workbench.captions import captions_of
@@ -31,15 +30,11 @@ from cordon.workbench.options import (
     session,
 )
 from cordon.workbench.output import Format, check_output, check_plot, write_sheet
+from cordon.workbench.regress.asking import fitted, prepared
 from cordon.workbench.regress.drawing import captions_lines, drawing_of
-from cordon.workbench.regress.finding import Regression, fit
-from cordon.workbench.regress.formula import read_model
+from cordon.workbench.regress.finding import Regression
 from cordon.workbench.regress.model import Model
 from cordon.workbench.regress.showing import print_notes, print_regression, sheet_of
-from cordon.workbench.regress.statement import statement_of
-from cordon.workbench.regress.sums import read_sums
-from cordon.workbench.regress.weighing import weights_of
-from cordon.workbench.session import Session
 
 command = typer.Typer(
     help="Fit a line through records, and say what can be concluded.",
@@ -78,21 +73,22 @@ def regress_command(
     notes = Console(stderr=True)
     check_output(form, output)
     check_plot(plot)
+    if from_query and where is not None:
+        raise Refused("an answer's records cannot be narrowed afterwards", hint="leave out --where, or ask anew")
     with session(profile, notes) as opened:
-        federation = opened.federation(cached=from_query is not None or dry_run)
-        contract = find_contract(dataset, federation)
-        model = read_model(formula, contract, reference or (), tuple(sorted(federation.manifest.by_id)))
-        # With its version: the model was read by this one.
-        sql = statement_of(model, f"{contract.dataset}.v{contract.version}", where)
+        wanted = prepared(
+            opened, formula, dataset,
+            references=reference or (), where=where, cached=dry_run or from_query is not None,
+        )  # fmt: skip
         terms = Terms(
             purpose=purpose, epsilon=epsilon, attempts=attempts, wait=wait, anew=anew,
-            weights=",".join(f"{weight:g}" for weight in weights_of(model)),
+            weights=",".join(f"{weight:g}" for weight in wanted.weights),
         )  # fmt: skip
         if dry_run:
-            rehearsed(opened, sql, terms, form, Console())
+            rehearsed(opened, wanted.sql, terms, form, Console())
             return
-        answer = _recalled(opened, from_query, model, where) if from_query else asked(opened, sql, terms, notes)
-    found = fit(read_sums(answer, model))
+        answer = opened.recall(from_query) if from_query else asked(opened, wanted.sql, terms, notes)
+    found, model = fitted(answer, wanted), wanted.model
     write_sheet(
         sheet_of(found, model, answer), form, output, Console(), lambda out: print_regression(found, model, answer, out)
     )
@@ -100,19 +96,6 @@ def regress_command(
         print_notes(found, model, answer, notes)
     if plot is not None:
         _draw(found, model, answer, plot, notes)
-
-
-def _recalled(opened: Session, query_id: str, model: Model, where: str | None) -> Answer:
-    answer = opened.recall(query_id)
-    contract = model.contract
-    if answer.dataset != f"{contract.dataset} v{contract.version}":
-        raise Refused(
-            f"query {answer.query_id[:16]} is about {answer.dataset}, not {contract.dataset} v{contract.version}",
-            hint=f"--from {answer.dataset.replace(' ', '.')}",
-        )
-    if where is not None:
-        raise Refused("an answer's records cannot be narrowed afterwards", hint="leave out --where, or ask anew")
-    return answer
 
 
 def _draw(found: Regression, model: Model, answer: Answer, plot: Path, notes: Console) -> None:

@@ -151,7 +151,7 @@ def fit(sums: Sums) -> Regression:
     total = float(solved.matrix[-1, -1] - solved.matrix[0, -1] ** 2 / sums.rows)
     return Regression(
         sums.model.formula,
-        f"{response.name} is {response.label}" if isinstance(response, Condition) else response.name,
+        f"whether {response.name} is {response.label}" if isinstance(response, Condition) else response.name,
         sums.model.unit,
         tuple(coefficients),
         _base(sums),

@@ -70,8 +70,10 @@ def _sentence(term: Coefficient, found: Regression, model: Model) -> str:
         return f"{what}: no difference in {found.response} can be told ({span} {found.unit}){_why(term)}."
     more = "more" if term.estimate > 0 else "less"
     size = figure(abs(term.estimate), term)
+    ends = sorted(abs(end) for end in (term.low, term.high))
+    span = f"95 % interval {figure(ends[0], term)} to {figure(ends[1], term)}"
     if isinstance(model.response, Condition):
-        return f"{what}: {size} percentage points {more} often ({found.response}; {span}){_why(term)}."
+        return f"{what}: {model.response.label} {size} percentage points {more} often ({span}){_why(term)}."
     return f"{what}: {size} {found.unit} {more} {found.response} ({span}){_why(term)}."
 
 
@@ -79,7 +81,7 @@ def _what(term: Coefficient, model: Model) -> str:
     if term.level:
         return f"{term.term} {term.level}, compared with {term.reference}"
     column = next(number.column for number in model.numbers if number.name == term.term)
-    return f"{term.term}, for each of its {column.unit}"
+    return f"{term.term}, for each one more ({column.unit})"
 
 
 def _why(term: Coefficient) -> str:
