@@ -63,20 +63,22 @@ def fitted(asked, rows, generator=None):
 
 
 def test_without_noise_it_is_ordinary_least_squares(records, exact):
-    """Coefficients, classical intervals, R² and scatter are those of the records themselves."""
+    """Coefficients, R², scatter, and intervals by each gender's own scatter, are those of the records themselves."""
     found = fitted(LOSSES, exact(LOSSES))
     x = design(records, records.gender == "female", records.gender == "other", records.age - 55)
     y = records.loss_gbp.to_numpy()
     solved, (squares,), *_ = np.linalg.lstsq(x, y, rcond=None)
-    scatter = squares / (len(y) - 4)
-    errors = np.sqrt(scatter * np.diag(np.linalg.inv(x.T @ x)))
+    inverse, residual = np.linalg.inv(x.T @ x), y - x @ solved
+    cells = [(records.gender == gender).to_numpy() for gender in ("male", "female", "other")]
+    scattered = sum(np.mean(residual[cell] ** 2) * x[cell].T @ x[cell] for cell in cells)
+    errors = np.sqrt(np.diag(inverse @ scattered @ inverse))
     assert [c.label for c in found.coefficients] == ["intercept", "gender: Female", "gender: Other", "age"]
     assert [c.estimate for c in found.coefficients] == pytest.approx(list(solved))
     assert [c.low for c in found.coefficients] == pytest.approx(list(solved - REACH_95 * errors))
     assert [c.high for c in found.coefficients] == pytest.approx(list(solved + REACH_95 * errors))
     assert [c.noise_share for c in found.coefficients] == [0, 0, 0, 0]
     assert found.explained == pytest.approx(1 - squares / ((y - y.mean()) ** 2).sum())
-    assert found.scatter == pytest.approx(math.sqrt(scatter))
+    assert found.scatter == pytest.approx(math.sqrt(squares / (len(y) - 4)))
     assert (found.rows, found.base) == (4000, "gender Male, age 55 years")
 
 
@@ -131,7 +133,7 @@ def test_ends_are_where_the_score_is_as_long_as_the_noise_allows(exact):
     asked = replace(LOSSES, rho=10**8)
     sums = read_sums(asked.answer(exact(asked), np.random.default_rng(5)), asked.model)
     solved = finding._solved(sums)
-    line = finding._line(3, solved, solved.moved(solved.residual), 250_000.0)
+    line = finding._line(3, solved, solved.moved(solved.residual), np.full(3, 250_000.0), 250_000.0)
     for end in line.ends():
         step = end - line.solved
         score = -line.slope * step - line.shift

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
-from cordon.workbench.regress.finding import Regression, fit
+from cordon.workbench.regress.finding import fit
 from cordon.workbench.regress.formula import read_model
 from cordon.workbench.regress.model import Model
+from cordon.workbench.regress.result import Regression
 from cordon.workbench.regress.statement import statement_of
 from cordon.workbench.regress.sums import read_sums
 from cordon.workbench.regress.weighing import weights_of

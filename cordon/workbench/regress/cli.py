@@ -32,8 +32,8 @@ from cordon.workbench.options import (
 from cordon.workbench.output import Format, check_output, check_plot, write_sheet
 from cordon.workbench.regress.asking import fitted, prepared
 from cordon.workbench.regress.drawing import captions_lines, drawing_of
-from cordon.workbench.regress.finding import Regression
 from cordon.workbench.regress.model import Model
+from cordon.workbench.regress.result import Regression
 from cordon.workbench.regress.showing import print_notes, print_regression, sheet_of
 
 command = typer.Typer(

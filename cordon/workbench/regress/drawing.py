@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from cordon.units import exact_text
 from cordon.workbench.drawing import Captions, Effect, Forest, Mark
-from cordon.workbench.regress.finding import Coefficient, Regression
 from cordon.workbench.regress.model import Model, Quantity
+from cordon.workbench.regress.result import Coefficient, Regression
 
 STEP = 10
 """A number is drawn per a tenth of its bounds, in whole resolutions, so that terms can share one scale."""

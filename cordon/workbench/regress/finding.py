@@ -14,8 +14,8 @@ docs/analysis/regress.md has the derivation, the coverage by simulation, and wha
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,85 +24,13 @@ from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95
 from cordon.units import exact_text
 from cordon.workbench.regress.model import Condition, Moment
+from cordon.workbench.regress.result import Coefficient, Regression
 from cordon.workbench.regress.sums import Sums
 
 Array = npt.NDArray[np.float64]
 
 STEADY = 4.0
 """Deviations of noise by which a coefficient's information should exceed zero; for advice where nothing can be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coefficient:
-    """What one term adds to the response, others held equal; percentage points where that is a condition."""
-
-    term: str
-    """A number's name, a category's, or `intercept`."""
-    level: str
-    """Of a category: which is compared with its reference; empty otherwise."""
-    reference: str
-    estimate: float
-    low: float
-    high: float
-    noise_share: float
-    """Of the variance, what privacy noise adds; the rest is the rows' own scatter."""
-    p_value: float
-    """Of no effect, by the same score as the interval."""
-
-    @property
-    def label(self) -> str:
-        """Term and level in one."""
-        return f"{self.term}: {self.level}" if self.level else self.term
-
-    @property
-    def is_told(self) -> bool:
-        """Whether the interval ends: where it does not, the noise allows any value."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
-
-    @property
-    def stands_out(self) -> bool:
-        """Whether the interval does not hold zero."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True, slots=True)
-class Regression:
-    """A fitted model."""
-
-    formula: str
-    response: str
-    """In words."""
-    unit: str
-    coefficients: tuple[Coefficient, ...]
-    """The intercept first."""
-    base: str
-    """What the intercept is of, in words."""
-    rows: float
-    rows_low: float
-    rows_high: float
-    explained: float
-    """R²: share of the response's variance; an estimate without an interval."""
-    scatter: float
-    """Standard deviation of what is not explained, in the response's unit."""
-    left_out: tuple[str, ...]
-    """Levels with too few rows."""
-
-    @property
-    def terms(self) -> tuple[Coefficient, ...]:
-        """The coefficients without the intercept."""
-        return self.coefficients[1:]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None where there is none."""
-        found = asdict(self)
-        found["coefficients"] = [_finite(asdict(of)) for of in self.coefficients]
-        return _finite(found)
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -142,7 +70,8 @@ def fit(sums: Sums) -> Regression:
     scatter = unexplained / max(sums.rows - len(solved.solved), 1.0)
     percent = 100.0 if isinstance(sums.model.response, Condition) else 1.0
     names = _names(sums)
-    lines = [_line(at, solved, moved, scatter) for at in range(len(names))]
+    scatters = _scatters(solved, scatter)
+    lines = [_line(at, solved, moved, scatters, scatter) for at in range(len(names))]
     coefficients = [_coefficient(line, name, percent) for line, name in zip(lines, names, strict=True)]
     _check_one_ends(coefficients[1:], lines[1:])
     coefficients[0] = _uncentred(coefficients[0], sums)
@@ -219,7 +148,7 @@ class _Line(NamedTuple):
         return self.solved + (-half - root) / square, self.solved + (-half + root) / square
 
 
-def _line(at: int, fit: _Fit, moved: Array, scatter: float) -> _Line:
+def _line(at: int, fit: _Fit, moved: Array, scatters: Array, alike: float) -> _Line:
     column = fit.inverse[:, at]
     information = 1 / float(column[at])
     along = column * information
@@ -231,27 +160,26 @@ def _line(at: int, fit: _Fit, moved: Array, scatter: float) -> _Line:
     # The information is too small by as much as profiling fits to the noise.
     steeper = information + float(np.einsum("ri,ij,rj->", turned, others, turned))
     noise = (float(here @ here), 2 * float(here @ slope), float(slope @ slope))
-    return _Line(float(fit.solved[at]), steeper, shift, noise, _scattered(fit, along, scatter * steeper))
+    held = np.append(along, 0.0)
+    products = (values * (fit.sums.times(moment, held) @ held) for moment, values in fit.sums.released.items())
+    # What profiling has fitted to the noise scatters as all rows do.
+    scatter = float(scatters @ sum(products, np.zeros(len(scatters)))) + alike * (steeper - information)
+    return _Line(float(fit.solved[at]), steeper, shift, noise, max(scatter, 0.0))
 
 
-def _scattered(fit: _Fit, along: Array, alike: float) -> float:
-    """The variance of the score by the rows' own scatter.
+def _scatters(fit: _Fit, alike: float) -> Array:
+    """The variance of the rows' own scatter in every cell, after White (1980).
 
-    Without numbers among the terms each cell's own squares tell its own scatter (White 1980); with them, all rows
-    are taken to scatter alike.
+    Each cell's own squares tell it. With numbers among the terms a quotient is needed, which a cell whose squares
+    the noise has much to say in does not give: there it is taken to be that of all rows.
     """
     sums = fit.sums
-    if sums.model.numbers:
-        return alike
-    first = sums.levels.shape[1]
-    expected = sums.levels @ fit.solved[:first]
-    # In every cell Σ (v − expected)², from its own sums.
-    vectors = np.column_stack([np.zeros((len(expected), first)), np.ones(len(expected))])
-    vectors[:, 0] = -expected
-    squares = np.zeros(len(expected))
-    for moment, values in sums.released.items():
-        squares += values * (sums.times(moment, vectors) * vectors).sum(axis=1)
-    return max(float(((sums.levels @ along[:first]) ** 2) @ squares), 0.0)
+    products = {moment: sums.times(moment, fit.residual) @ fit.residual for moment in sums.released}
+    squares = sum((values * products[moment] for moment, values in sums.released.items()), np.zeros(len(sums.levels)))
+    rows = sums.released[Moment()]
+    noise = np.sqrt(sum(np.square(sums.deviations[moment] * of) for moment, of in products.items()))
+    clear = (noise < CLEAR * squares) & (rows > FEWEST) if sums.model.numbers else rows != 0
+    return np.where(clear, squares / np.where(clear, rows, 1.0), alike)
 
 
 def _check_one_ends(terms: list[Coefficient], lines: list[_Line]) -> None:
@@ -275,6 +203,12 @@ def _check_one_ends(terms: list[Coefficient], lines: list[_Line]) -> None:
 
 MORE = "ask with a larger --epsilon, or of fewer terms"
 INTERCEPT = "intercept"
+
+CLEAR = 0.1
+"""Share of a cell's squares that noise may be, for its scatter to be told by itself."""
+
+FEWEST = 30.0
+"""Rows of a cell whose scatter is told by itself."""
 
 
 def _names(sums: Sums) -> list[tuple[str, str, str]]:

@@ -6,8 +6,8 @@ import math
 
 from cordon.contract import Contract
 from cordon.workbench.answer import Answer
-from cordon.workbench.regress.finding import Coefficient, Regression
 from cordon.workbench.regress.model import Condition, Model
+from cordon.workbench.regress.result import Coefficient, Regression
 
 MUCH_NOISE = 0.5
 """Share of the variance beyond which it is privacy noise that makes intervals wide."""
@@ -36,7 +36,9 @@ def limits(found: Regression, model: Model) -> tuple[str, ...]:
         f"Records are taken as independent of one another{_of_a_unit(model.contract, k)}.",
     ]
     if model.numbers:
-        sentences.append("All records are taken to scatter alike around the line.")
+        sentences.append(
+            "Within each level, records are taken to scatter alike around the line, whatever their numbers."
+        )
     if isinstance(model.response, Condition):
         sentences.append("Shares are fitted along a line, which can leave 0 to 100 % at its ends.")
     several = len(found.terms)

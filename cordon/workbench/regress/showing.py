@@ -10,9 +10,9 @@ from rich.text import Text
 
 from cordon.workbench.answer import Answer
 from cordon.workbench.output import Sheet, Value
-from cordon.workbench.regress.finding import Coefficient, Regression
 from cordon.workbench.regress.model import Model
 from cordon.workbench.regress.reading import about, conclusions, figure, limits
+from cordon.workbench.regress.result import Coefficient, Regression
 
 COLUMNS = ("term", "level", "reference", "coefficient", "low", "high", "noise_share", "p")
 """Of the sheet; docs/analysis/regress.md says what each is."""
