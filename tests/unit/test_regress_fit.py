@@ -12,11 +12,15 @@ import pytest
 from regressions import AGE, CONTRACT, FORCES, Asked, simulated, with_losses
 from rich.console import Console
 from scipy.stats import binom
+from typer.testing import CliRunner
 
 from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95
 from cordon.workbench.drawing import Captions
 from cordon.workbench.regress import finding
+from cordon.workbench.regress.asking import Wanted
+from cordon.workbench.regress.asking import fitted as fitted_from
+from cordon.workbench.regress.cli import command
 from cordon.workbench.regress.drawing import drawing_of
 from cordon.workbench.regress.finding import fit
 from cordon.workbench.regress.formula import read_model
@@ -282,6 +286,20 @@ def test_shares_read_in_percentage_points(exact):
     assert "offence Fraud, compared with Burglary: " in said
     assert "percentage points less often (95 % interval " in said
     assert "leave 0 to 100 %" in " ".join(limits(found, SHARES.model))
+
+
+def test_an_answer_about_something_else_is_not_fitted(exact):
+    """Neither another data set's answer nor one whose records would have to be narrowed afterwards."""
+    answer = LOSSES.answer(exact(LOSSES))
+    wanted = Wanted(LOSSES.model, LOSSES.sql)
+    assert fitted_from(answer, wanted) == fit(read_sums(answer, LOSSES.model))
+    other = replace(answer, document={**answer.document, "dataset": "nominals v2"})
+    with pytest.raises(Refused, match="is about nominals v2, not nominals v1"):
+        fitted_from(other, wanted)
+    arguments = ["loss_gbp ~ age", "--from", "nominals", "--where", "age > 3", "--from-query", "ab"]
+    failed = CliRunner().invoke(command, arguments).exception
+    assert isinstance(failed, Refused)
+    assert "cannot be narrowed afterwards" in str(failed)
 
 
 def test_intervals_hold_the_slope_as_often_as_they_say():

@@ -107,6 +107,8 @@ def _group(name: str, column: Category | None, reference: str | None, forces: Se
         labels = {force: force for force in forces}
     else:
         labels = {code.code: code.label for code in column.codes if code.code != UNKNOWN}
+    if len(labels) < 2:
+        raise QuestionRefused(f"{name} has one known level only: there is nothing to compare", hint="leave it out")
     if reference is None:
         return Group(name, tuple(labels.values()))
     if column is None and reference not in labels:
