@@ -270,6 +270,19 @@ def test_a_forest_of_ratios_has_the_line_of_no_effect_and_tells_by_form_what_sta
     assert axes.get_xlim()[0] < drawn[2][0] * 1.001
 
 
+def test_an_interval_without_an_estimate_is_drawn_alone():
+    """A ratio of which only an end is known says that much, and has no marker."""
+    half = Mark("Mixed", math.nan, -INF, 0.8, note="too noisy to say")
+    figure = figure_of(
+        Forest(
+            CAPTIONS, "times", (("", (effect("Black", 2, 1.5, 2.5), Effect(half, stands_out=False))),), 1.0, ratio=True
+        )
+    )
+    assert segments(figure, "panel0-0-interval")[1][1] == 0.8
+    assert not points(figure, "panel0-0-untold")
+    assert words(figure, "panel0-0-value")[1] == "too noisy to say"
+
+
 def test_a_forest_of_coefficients_stands_beside_0_under_its_headings():
     """Headings are lines of their own."""
     groups = (

@@ -107,7 +107,7 @@ def _columns(forest: Forest) -> list[tuple[str, list[_Line]]]:
 
 def _limits(forest: Forest) -> Limits:
     """What the scale shows: every estimate, the line of no effect, and intervals as far as others stay readable."""
-    marks = [effect.mark for _, effects in forest.groups for effect in effects if not effect.mark.is_absent]
+    marks = [effect.mark for _, effects in forest.groups for effect in effects]
     values = [mark.estimate for mark in marks if math.isfinite(mark.estimate)] + [forest.none]
     all_ends = [end for mark in marks for end in (mark.low, mark.high) if math.isfinite(end)]
     if forest.ratio:
@@ -121,7 +121,7 @@ def _limits(forest: Forest) -> Limits:
     span = max(values) - min(values) or max((abs(end - forest.none) for end in all_ends), default=1.0) or 1.0
     low = max(min(values) - _STRETCH * span, min([*values, *all_ends]))
     high = min(max(values) + _STRETCH * span, max([*values, *all_ends]))
-    air = 0.05 * (high - low)
+    air = 0.05 * (high - low) or 1.0
     return low - air, high + air
 
 
@@ -151,8 +151,9 @@ def _paint(axes: Axes, forest: Forest, lines: Sequence[_Line], limits: Limits, n
 
 
 def _within(mark: Mark, limits: Limits) -> Mark:
-    """A mark whose interval ends where the scale does, but for which it is said that it goes on."""
-    return mark if mark.is_absent or mark.high >= limits[0] else Mark(mark.label, math.nan, math.nan, math.nan)
+    """A mark of which the scale shows something; else one without a value."""
+    beyond = mark.high < limits[0] or mark.low > limits[1]
+    return Mark(mark.label, math.nan, math.nan, math.nan) if beyond else mark
 
 
 def _scale(axes: Axes, forest: Forest, limits: Limits, room: float, across: int) -> None:
