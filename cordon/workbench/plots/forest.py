@@ -19,7 +19,7 @@ from cordon.workbench.plots.intervals import Limits, draw_intervals
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, LOOKS, PALE, RULE
-from cordon.workbench.plots.words import MOST_DIGITS, full_words, reading, tick, value_words
+from cordon.workbench.plots.words import CAPS, MOST_DIGITS, full_words, tick, value_words
 
 ALONE = 40
 """Effects below one another; more stand side by side, where their headings have the same lines."""
@@ -50,12 +50,13 @@ def painting(forest: Forest) -> Painting:
     ]
     row = max(_ROW, *(height(len(lines), LABEL) + 0.05 for lines in wrapped))
     none = f"{forest.none:g}"
-    said = reading(
-        (effect.mark for _, effects in forest.groups for effect in effects),
-        f"The upright line at {none} stands for no effect. Lines with caps are 95 % intervals, arrows lead beyond the "
-        f"scale. A filled marker can be told from {none}, a hollow one cannot.",
-        "",
-        "A hatched row has no value.",
+    absent = any(effect.mark.is_absent for _, effects in forest.groups for effect in effects)
+    said = (
+        f"The upright line at {none} stands for no effect.",
+        CAPS,
+        "Arrows lead beyond the scale.",
+        f"A filled marker can be told from {none}, a hollow one cannot.",
+        *(("A hatched row has no value.",) if absent else ()),
     )
     keys = (
         Key(f"can be told from {none}", _sample(stands_out=True)),
