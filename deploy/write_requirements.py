@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 HERE = Path(__file__).parent
 PINNED = HERE.parent / "requirements" / "dev.txt"
 PARTIES = {party: f"cordon[{party}]" for party in ("node", "coordinator", "analyst", "auditor")} | {
-    "node-postgresql": "cordon[node,postgresql]"
+    "node-postgresql": "cordon[node,postgresql]",
+    "analyst-workbench": "cordon[analyst,frames,plot,stats]",
 }
 BUILD = ("setuptools", "wheel")
 """What makes the wheel; stays out of the image that runs."""

@@ -68,7 +68,7 @@ def answered(sql, opened, manifest, *, participation=ALL, rho=RHO, attempts=1, c
     return make_answer(
         vector, statement, plan, contract, manifest, participation,
         query_id="ab" * 32, rho=rho, attempts_charged=attempts, record=record(participation.answered, rho),
-        checked="everything",
+        opened_at="2026-11-25T09:40:34+00:00", checked="everything",
     )  # fmt: skip
 
 

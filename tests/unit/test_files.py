@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from examples import ROW_CONTRACT
 
 from coordinator.config import CoordinatorConfig
-from cordon.analyst.profile import VARIABLE, Profile, default_path, read_profile
+from cordon.analyst.profile import VARIABLE, Profile, find_profile, read_profile
 from cordon.catalogue import bundled_contracts, listed_contracts, read_catalogue
 from cordon.cli import run
 from cordon.configfile import read_config
@@ -341,7 +341,7 @@ def test_paths_count_from_the_files_folder(layout):
 def test_a_missing_profile_says_how_to_name_one(tmp_path, monkeypatch):
     """The variable is read, and the hint names it."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "mine.toml"))
-    assert default_path() == tmp_path / "mine.toml"
+    assert find_profile(None) == tmp_path / "mine.toml"
     with pytest.raises(Misconfigured, match=r"no profile at .*mine\.toml") as refusal:
         read_profile(None)
     assert VARIABLE in refusal.value.hint
