@@ -2,6 +2,8 @@
 
 import io
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -10,10 +12,12 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from matplotlib.text import Text
 from pictures import answer, value
+from typer.testing import CliRunner
 
-from cordon.errors import Misconfigured, Refused
+from cordon.errors import CordonError, Misconfigured, Refused
 from cordon.workbench import plots
 from cordon.workbench.choosing import drawing_of
+from cordon.workbench.cli import query
 from cordon.workbench.drawing import (
     Bars,
     Captions,
@@ -270,6 +274,19 @@ def test_a_forest_of_ratios_has_the_line_of_no_effect_and_tells_by_form_what_sta
     assert axes.get_xlim()[0] < drawn[2][0] * 1.001
 
 
+def test_an_interval_without_an_estimate_is_drawn_alone():
+    """A ratio of which only an end is known says that much, and has no marker."""
+    half = Mark("Mixed", math.nan, -INF, 0.8, note="too noisy to say")
+    figure = figure_of(
+        Forest(
+            CAPTIONS, "times", (("", (effect("Black", 2, 1.5, 2.5), Effect(half, stands_out=False))),), 1.0, ratio=True
+        )
+    )
+    assert segments(figure, "panel0-0-interval")[1][1] == 0.8
+    assert not points(figure, "panel0-0-untold")
+    assert words(figure, "panel0-0-value")[1] == "too noisy to say"
+
+
 def test_a_forest_of_coefficients_stands_beside_0_under_its_headings():
     """Headings are lines of their own."""
     groups = (
@@ -416,11 +433,29 @@ def test_a_picture_that_cannot_be_written_is_refused_and_leaves_what_was_there(t
     assert (tmp_path / "x.png").read_text() == "an earlier picture"
 
 
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [("x.jpeg", "names no form of picture"), ("nowhere/x.png", "there is no"), ("x.png", "needs matplotlib")],
+)
+def test_a_command_finds_out_before_it_asks_that_it_could_not_draw(tmp_path, monkeypatch, name, refusal):
+    """Before a profile is read: a question that is paid for has its picture."""
+    if name == "x.png":
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = [
+        "SELECT COUNT(*) FROM events",
+        "--plot",
+        str(tmp_path / name),
+        "--profile",
+        str(tmp_path / "none.toml"),
+    ]
+    result = CliRunner().invoke(query, arguments)
+    assert isinstance(result.exception, CordonError)
+    assert refusal in str(result.exception)
+    assert ("cordon[plot]" in result.exception.hint) is (name == "x.png")
+
+
 def test_pictures_open_no_window_and_leave_no_state():
     """pyplot, which keeps figures and may open windows, is not loaded; settings are as before."""
-    import subprocess
-    import sys
-
     code = (
         "import sys, matplotlib as mpl; before = mpl.rcParams.copy()\n"
         "from cordon.workbench.plots import figure_of, content_of\n"

@@ -15,10 +15,10 @@ from cordon.workbench.plots.intervals import Limits, draw_intervals, extent
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, INK, PALE, RULE, look_of
-from cordon.workbench.plots.words import full_words, reading, tick, value_words
+from cordon.workbench.plots.words import CAPS, full_words, reading, tick, value_words
 
 READING = (
-    "Lines with caps are 95 % intervals.",
+    (CAPS,),
     "A white bar with a broken edge and '?' is too noisy to read.",
     "A hatched row has no value, which is not zero.",
 )

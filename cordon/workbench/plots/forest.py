@@ -19,7 +19,7 @@ from cordon.workbench.plots.intervals import Limits, draw_intervals
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, LOOKS, PALE, RULE
-from cordon.workbench.plots.words import MOST_DIGITS, full_words, reading, tick, value_words
+from cordon.workbench.plots.words import CAPS, MOST_DIGITS, full_words, tick, value_words
 
 ALONE = 40
 """Effects below one another; more stand side by side, where their headings have the same lines."""
@@ -50,12 +50,13 @@ def painting(forest: Forest) -> Painting:
     ]
     row = max(_ROW, *(height(len(lines), LABEL) + 0.05 for lines in wrapped))
     none = f"{forest.none:g}"
-    said = reading(
-        (effect.mark for _, effects in forest.groups for effect in effects),
-        f"The upright line at {none} stands for no effect. Lines with caps are 95 % intervals, arrows lead beyond the "
-        f"scale. A filled marker can be told from {none}, a hollow one cannot.",
-        "",
-        "A hatched row has no value.",
+    absent = any(effect.mark.is_absent for _, effects in forest.groups for effect in effects)
+    said = (
+        f"The upright line at {none} stands for no effect.",
+        CAPS,
+        "Arrows lead beyond the scale.",
+        f"A filled marker can be told from {none}, a hollow one cannot.",
+        *(("A hatched row has no value.",) if absent else ()),
     )
     keys = (
         Key(f"can be told from {none}", _sample(stands_out=True)),
@@ -107,7 +108,7 @@ def _columns(forest: Forest) -> list[tuple[str, list[_Line]]]:
 
 def _limits(forest: Forest) -> Limits:
     """What the scale shows: every estimate, the line of no effect, and intervals as far as others stay readable."""
-    marks = [effect.mark for _, effects in forest.groups for effect in effects if not effect.mark.is_absent]
+    marks = [effect.mark for _, effects in forest.groups for effect in effects]
     values = [mark.estimate for mark in marks if math.isfinite(mark.estimate)] + [forest.none]
     all_ends = [end for mark in marks for end in (mark.low, mark.high) if math.isfinite(end)]
     if forest.ratio:
@@ -121,7 +122,7 @@ def _limits(forest: Forest) -> Limits:
     span = max(values) - min(values) or max((abs(end - forest.none) for end in all_ends), default=1.0) or 1.0
     low = max(min(values) - _STRETCH * span, min([*values, *all_ends]))
     high = min(max(values) + _STRETCH * span, max([*values, *all_ends]))
-    air = 0.05 * (high - low)
+    air = 0.05 * (high - low) or 1.0
     return low - air, high + air
 
 
@@ -151,8 +152,9 @@ def _paint(axes: Axes, forest: Forest, lines: Sequence[_Line], limits: Limits, n
 
 
 def _within(mark: Mark, limits: Limits) -> Mark:
-    """A mark whose interval ends where the scale does, but for which it is said that it goes on."""
-    return mark if mark.is_absent or mark.high >= limits[0] else Mark(mark.label, math.nan, math.nan, math.nan)
+    """A mark of which the scale shows something; else one without a value."""
+    beyond = mark.high < limits[0] or mark.low > limits[1]
+    return Mark(mark.label, math.nan, math.nan, math.nan) if beyond else mark
 
 
 def _scale(axes: Axes, forest: Forest, limits: Limits, room: float, across: int) -> None:

@@ -31,7 +31,7 @@ from cordon.workbench.plots.palette import (
 from cordon.workbench.plots.words import digits_of, interval_words, number, reading, value_words
 
 READING = (
-    "Colour stands for the estimate alone.",
+    ("Colour stands for the estimate alone.",),
     "A hatched cell with '?' is too noisy to read.",
     "A grey, cross-hatched one has no value, which is not zero.",
 )
@@ -79,8 +79,8 @@ def painting(heat: HeatMap) -> Painting:
         axes.tick_params(axis="x", labelsize=SMALL, top=True, labeltop=True, bottom=False, labelbottom=False)
         return axes
 
-    said = (READING[0] + " " + (WRITTEN if intervals else _left_out(marks)), *READING[1:])
-    return Painting(tall, reading(marks, *said), tuple(keys), paint)
+    said = reading(marks, (*READING[0], WRITTEN if intervals else _left_out(marks)), *READING[1:])
+    return Painting(tall, said, tuple(keys), paint)
 
 
 def _left_out(marks: Sequence[Mark]) -> str:

@@ -43,14 +43,14 @@ def draw_intervals(
     upright: bool = False,
     colour: str = INK,
 ) -> None:
-    """Draw the interval of each mark that has a value.
+    """Draw the interval of each mark that has one, also without an estimate inside.
 
     Args:
         places: of the marks on the other axis.
         limits: of the axis of values: ends beyond are arrows.
         upright: whether values grow upwards.
     """
-    kept = [(place, mark) for place, mark in zip(places, marks, strict=True) if not mark.is_absent]
+    kept = [(place, mark) for place, mark in zip(places, marks, strict=True) if _has_interval(mark)]
     if not kept:
         return
     at = [place for place, _ in kept]
@@ -74,3 +74,9 @@ def draw_intervals(
                     xs, ys, marker=marker, linestyle="none", color=colour, markersize=CAP, zorder=4, clip_on=False
                 )
                 named(line, f"{name}-{word}")
+
+
+def _has_interval(mark: Mark) -> bool:
+    """Whether there is something to draw: one without an estimate needs an end."""
+    ends_known = not math.isnan(mark.low) and not math.isnan(mark.high)
+    return ends_known and (not mark.is_absent or math.isfinite(mark.low) or math.isfinite(mark.high))

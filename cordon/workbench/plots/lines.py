@@ -22,7 +22,7 @@ from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, INK, PALE, RULE,
 from cordon.workbench.plots.words import reading, reasons, tick
 
 READING = (
-    "Bands and lines with caps are 95 % intervals.",
+    ("Bands and lines with caps are 95 % intervals.",),
     "A hollow point is too noisy to read.",
     "A gap has no value, which is not zero.",
 )
@@ -59,7 +59,7 @@ def painting(lines: Lines) -> Painting:
     rows = -(-len(lines.series) // ACROSS)
     return Painting(
         rows * _SMALL_TALL,
-        f"{said} {OWN_SCALES}",
+        (*said, OWN_SCALES),
         (),
         lambda figure, spec, name: _paint_many(figure, spec, lines, name),
     )

@@ -55,8 +55,8 @@ class Painting:
 
     height: float
     """In inches, its scales and headings included."""
-    reading: str
-    """How to read it, in a sentence."""
+    reading: tuple[str, ...]
+    """How to read it, in sentences."""
     keys: tuple[Key, ...]
     paint: Callable[[Figure, SubplotSpec, str], Axes]
     """Draws it; the text is a prefix of the names of what is drawn. Returns what its heading stands over."""
@@ -78,7 +78,7 @@ def page_of(captions: Captions, paintings: Sequence[tuple[str, Painting]]) -> Pi
     heights = [painting.height + (0.3 if heading else 0.0) for heading, painting in paintings]
     tall = head + sum(heights) + foot
     layout = ConstrainedLayoutEngine(
-        rect=(EDGE / WIDTH, foot / tall, inside / WIDTH, sum(heights) / tall), h_pad=0.06, w_pad=0.03
+        rect=(EDGE / WIDTH, foot / tall, inside / WIDTH, sum(heights) / tall), h_pad=0.06, w_pad=0.03, wspace=0.04
     )
     picture = Picture(
         figsize=(WIDTH, tall),
@@ -131,8 +131,8 @@ def named(artist: Any, name: str) -> None:
 
 
 def _notes(captions: Captions, paintings: Iterable[tuple[str, Painting]]) -> list[str]:
-    readings = dict.fromkeys(painting.reading for _, painting in paintings if painting.reading)
-    return [*readings, *captions.lines]
+    readings = dict.fromkeys(sentence for _, painting in paintings for sentence in painting.reading)
+    return [" ".join(readings), *captions.lines]
 
 
 def _arranged(keys: Sequence[Key], inside: float) -> tuple[int, int]:

@@ -14,10 +14,10 @@ from cordon.workbench.plots.intervals import Limits, draw_intervals, extent
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, PALE, RULE, look_of
-from cordon.workbench.plots.words import reading, reasons, tick, value_words
+from cordon.workbench.plots.words import CAPS, reading, reasons, tick, value_words
 
 READING = (
-    "The share named by a marker has this value or less. Lines with caps are 95 % intervals.",
+    ("The share named by a marker has this value or less.", CAPS),
     "A hollow marker with '?' is too noisy to read.",
     "A hatched row has no value, which is not zero.",
 )

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from cordon.workbench.drawing import Mark
 
 MOST_DIGITS = 6
+CAPS = "Lines with caps are 95 % intervals."
+ENDLESS = "Arrows lead to ends without bound."
 
 
 def value_words(mark: Mark, most: int = MOST_DIGITS) -> str:
@@ -67,7 +69,7 @@ def reasons(marks: Iterable[Mark]) -> str:
     return "; ".join(dict.fromkeys(value_words(mark) for mark in marks if mark.is_absent))
 
 
-def reading(marks: Iterable[Mark], intervals: str, noisy: str, absent: str) -> str:
+def reading(marks: Iterable[Mark], intervals: Iterable[str], noisy: str, absent: str) -> tuple[str, ...]:
     """How to read a picture, in sentences: what is in it and no more.
 
     Args:
@@ -77,10 +79,9 @@ def reading(marks: Iterable[Mark], intervals: str, noisy: str, absent: str) -> s
     """
     marks = tuple(marks)
     endless = any(math.isinf(end) for mark in marks if not mark.is_absent for end in (mark.low, mark.high))
-    parts = (
-        intervals,
-        "Arrows lead to ends without bound." if endless else "",
-        noisy if any(mark.noisy and not mark.is_absent for mark in marks) else "",
-        absent if any(mark.is_absent for mark in marks) else "",
+    return (
+        *intervals,
+        *((ENDLESS,) if endless else ()),
+        *((noisy,) if any(mark.noisy and not mark.is_absent for mark in marks) else ()),
+        *((absent,) if any(mark.is_absent for mark in marks) else ()),
     )
-    return " ".join(part for part in parts if part)
