@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Live, run_cordon, start_cordon, tree_digest, wait_until
+from live import Finished, Live, call_cordon, run_cordon, start_cordon, tree_digest, wait_until
 
 pytestmark = pytest.mark.xdist_group("federation")
 
@@ -48,41 +48,40 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-# Each case starts an interpreter; those that another case is close to run with the slow ones.
 NODE: list[Any] = [
     ("node.toml", remove, "cannot read"),
-    pytest.param("node.toml", halve, "error: ", marks=pytest.mark.slow),
-    pytest.param("../../manifest.json", remove, "cannot read the manifest", marks=pytest.mark.slow),
+    ("node.toml", halve, "error: "),
+    ("../../manifest.json", remove, "cannot read the manifest"),
     ("../../manifest.json", halve, "manifest"),
     ("../../manifest.json", alter, "manifest"),
-    pytest.param("signing.key", remove, "cannot read the private key", marks=pytest.mark.slow),
-    pytest.param("signing.key", halve, "truncated", marks=pytest.mark.slow),
+    ("signing.key", remove, "cannot read the private key"),
+    ("signing.key", halve, "truncated"),
     ("signing.key", open_to_all, "can be read by others"),
-    pytest.param("seal.key", open_to_all, "can be read by others", marks=pytest.mark.slow),
-    pytest.param("tls.pem", halve, "truncated", marks=pytest.mark.slow),
+    ("seal.key", open_to_all, "can be read by others"),
+    ("tls.pem", halve, "truncated"),
     ("tls.key", open_to_all, "can be read by others"),
-    pytest.param("policy.toml", remove, "cannot read", marks=pytest.mark.slow),
+    ("policy.toml", remove, "cannot read"),
     ("state/ledger.sqlite", remove, "there is no ledger"),
     ("state/ledger.sqlite", halve, "ledger"),
-    pytest.param("state/ledger.sqlite", empty, "ledger", marks=pytest.mark.slow),
+    ("state/ledger.sqlite", empty, "ledger"),
     ("state/snapshots/street_crime.v1.duckdb", halve, "not a whole snapshot"),
 ]
 
 COORDINATOR: list[Any] = [
-    pytest.param("coordinator.toml", remove, "cannot read", marks=pytest.mark.slow),
+    ("coordinator.toml", remove, "cannot read"),
     ("../manifest.json", halve, "manifest"),
     ("signing.key", open_to_all, "can be read by others"),
-    pytest.param("tls.key", halve, "truncated", marks=pytest.mark.slow),
+    ("tls.key", halve, "truncated"),
     ("store.sqlite", remove, "there is no store"),
     ("store.sqlite", halve, "store"),
 ]
 
 ANALYST: list[Any] = [
     ("analyst.toml", remove, "there is no profile"),
-    pytest.param("analyst.toml", halve, "error: ", marks=pytest.mark.slow),
+    ("analyst.toml", halve, "error: "),
     ("signing.key", open_to_all, "can be read by others"),
-    pytest.param("signing.key", halve, "truncated", marks=pytest.mark.slow),
-    pytest.param("signing.pem", remove, "cannot read the certificate", marks=pytest.mark.slow),
+    ("signing.key", halve, "truncated"),
+    ("signing.pem", remove, "cannot read the certificate"),
     ("tls.pem", remove, "cannot read"),
 ]
 
@@ -112,9 +111,9 @@ def _copy_database(source: Path, target: Path) -> None:
     target.chmod(0o600)
 
 
-def _refused(root: Path, words: str, *arguments: str) -> None:
+def _refused(root: Path, words: str, *arguments: str, by: Callable[..., Finished] = call_cordon) -> None:
     before = tree_digest(root)
-    done = run_cordon(*arguments)
+    done = by(*arguments)
     assert (done.code, done.out) == (MISCONFIGURED, ""), done.err
     lines = done.err.strip().splitlines()
     assert lines[0].startswith("error: ")
@@ -147,6 +146,19 @@ def test_an_analyst_is_told_what_is_wrong_and_asks_nobody(copied: Path, name: st
     folder = copied / "analysts" / "alice"
     damage(folder / name)
     _refused(copied, words, "datasets", "--profile", str(folder / "analyst.toml"))
+
+
+def test_a_process_that_does_not_start_ends_as_it_should(copied: Path) -> None:
+    """Node, coordinator and analyst's command say the same in a process of their own, and exit with 6."""
+    node, coordinator, analyst = (copied / name for name in (f"forces/{FORCE}", "coordinator", "analysts/alice"))
+    (node / "state" / "ledger.sqlite").unlink()
+    _refused(copied, "there is no ledger", "node", "serve", "--config", str(node / "node.toml"), by=run_cordon)
+    config = str(coordinator / "coordinator.toml")
+    halve(coordinator / "store.sqlite")
+    _refused(copied, "store", "coordinator", "serve", "--config", config, by=run_cordon)
+    (analyst / "analyst.toml").unlink()
+    profile = str(analyst / "analyst.toml")
+    _refused(copied, "there is no profile", "datasets", "--profile", profile, by=run_cordon)
 
 
 @pytest.mark.slow
