@@ -4,7 +4,7 @@ Faults come in pairs: it failed, or it worked and nobody was told.
 """
 
 import random
-from functools import cache
+from functools import lru_cache
 
 from members import Killed, Members
 
@@ -13,7 +13,7 @@ from cordon.register.leaf import NO_DIGEST, Receipt, RosterFixed
 from cordon.wire import codec
 from cordon.wire.signed import PAYLOAD_TYPES, open_signed, payload_hash, peek
 
-decoded = cache(codec.decode_envelope)
+decoded = lru_cache(maxsize=10_000)(codec.decode_envelope)
 """A register is read again after every step, and most of its leaves are those of before."""
 
 PAIR = ("lost before write", "lost after write")
