@@ -94,6 +94,7 @@ def _comparisons(cells: Cells, asked: Wanted, scale: float, within: float, adjus
     apart = difference_ends(side, reference, within=within)
     p_adjusted, p_chance_adjusted = adjusted(p, adjust), adjusted(p_chance, adjust)
     estimate, difference = ratio(side, reference), side.rate - reference.rate
+    lowest = np.where(difference > 0, rate_ends(reference).low, rate_ends(side).low)
     unknown = _if_known(cells, [place for place, _ in pairs], side, reference)
     return tuple(
         Comparison(
@@ -110,7 +111,9 @@ def _comparisons(cells: Cells, asked: Wanted, scale: float, within: float, adjus
             process_p_adjusted=float(p_chance_adjusted[at]),
             verdict=_verdict(
                 higher=bool(difference[at] > 0),
-                is_told=bool(p_adjusted[at] <= LEVEL and math.isfinite(ends.high[at])),
+                is_told=bool(p_adjusted[at] <= LEVEL),
+                is_seen=bool(lowest[at] > 0 or asked.per is Per.RECORDS),
+                has_ends=bool(math.isfinite(ends.high[at])),
                 beyond_chance=bool(p_chance_adjusted[at] <= LEVEL and math.isfinite(process.high[at])),
             ),
             unknown_low=float(unknown.low[at]),
@@ -127,8 +130,10 @@ def _side_by_side(cells: Cells, reference: str, others: list[str]) -> tuple[Side
     return one, picked(cells.group(reference), lambda array: np.repeat(array, len(others)))
 
 
-def _verdict(*, higher: bool, is_told: bool, beyond_chance: bool) -> Verdict:
-    if not is_told:
+def _verdict(*, higher: bool, is_told: bool, is_seen: bool, has_ends: bool, beyond_chance: bool) -> Verdict:
+    if is_told and not is_seen:
+        return Verdict.UNSEEN
+    if not (is_told and has_ends):
         return Verdict.UNCLEAR
     if beyond_chance:
         return Verdict.HIGHER if higher else Verdict.LOWER
@@ -143,7 +148,9 @@ def _if_known(cells: Cells, places: list[int], side: Side, reference: Side) -> E
     """
     unknown = picked(cells.unknown, lambda array: np.maximum(array[places, 0], 0.0))
     if side.rest is None:
-        return Ends(ratio(side, _plus(reference, unknown.hits)), ratio(_plus(side, unknown.hits), reference))
+        return Ends(
+            ratio(_plus(side), _plus(reference, unknown.hits)), ratio(_plus(side, unknown.hits), _plus(reference))
+        )
     # A share is least if only records without the outcome are added to it, and the other most if only those with it.
     rest = _or_nothing(unknown.rest)
     return Ends(
@@ -153,7 +160,8 @@ def _if_known(cells: Cells, places: list[int], side: Side, reference: Side) -> E
 
 
 def _plus(side: Side, hits: Array | float = 0.0, rest: Array | float = 0.0) -> Side:
-    return replace(side, hits=side.hits + hits, rest=None if side.rest is None else side.rest + rest)
+    more = np.maximum(side.hits, 0.0) + hits
+    return replace(side, hits=more, rest=None if side.rest is None else np.maximum(side.rest, 0.0) + rest)
 
 
 def _or_nothing(value: Array | None) -> Array:

@@ -15,6 +15,9 @@ MOST_NAMES = 8
 NOTABLE_UNKNOWN = 10.0
 """Percent of a place's records without a known group from which on the place is named."""
 
+MOST_PLACES = 2
+"""Places after the point: more would pretend that residents and records are known so well."""
+
 CENSUS_YEAR = 2011
 
 _WORDS = {
@@ -23,6 +26,7 @@ _WORDS = {
     Verdict.PERHAPS_HIGHER: "higher in these records, by no more than chance may make of one year",
     Verdict.PERHAPS_LOWER: "lower in these records, by no more than chance may make of one year",
     Verdict.UNCLEAR: "cannot be told apart",
+    Verdict.UNSEEN: "no records of one of the two can be seen",
 }
 
 
@@ -38,6 +42,7 @@ _MIXED = (
     "A ratio over several forces mixes their rates: where a group lives mostly where everybody's rate is high, it is "
     "above one although every force's own may be one."
 )
+_WHERE_SEEN = "which forces those may be shows only with --by-force"
 _MARGIN = (
     "Shares of records with an outcome can be alike under unequal treatment and differ under equal treatment, because "
     "groups differ in more than the cases in which a search is a close call (infra-marginality)."
@@ -57,9 +62,10 @@ def limits(found: Disparity) -> tuple[str, ...]:
     """What cannot be concluded, and what the figures do not know."""
     said = [
         _WHY,
-        f"It is about {found.answer.unit}: somebody with five records counts five times.",
+        "It counts records, not people: somebody with five records counts five times.",
     ]
     said += _of_residents(found) if found.asked.per is Per.POPULATION else _of_shares()
+    said += _of_recording(found)
     said += _of_unknown(found)
     if "officer" in found.asked.by.name:
         said.append("The group is what the officer perceived; what people say of themselves may differ.")
@@ -91,7 +97,7 @@ def figure(value: float, span: Span) -> str:
     if not math.isfinite(value):
         return "-"
     width = span.high - span.low
-    places = 2 if not 0 < width < math.inf else max(0, min(4, 1 - math.floor(math.log10(width))))
+    places = 2 if not 0 < width < math.inf else max(0, min(MOST_PLACES, 1 - math.floor(math.log10(width))))
     return f"{value:,.{places}f}"
 
 
@@ -154,12 +160,9 @@ def _names(names: Iterable[str]) -> str:
 
 def _how_sure(found: Disparity) -> str:
     made = len(found.comparisons)
-    if made == 1:
-        return "If there were no difference, the noise would make one stand out in at most 5 % of such answers."
-    if found.adjust is Adjust.HOLM:
-        return (
-            f"Of these {made} comparisons, the chance that the noise makes any stand out which is none is at most 5 %."
-        )
+    any_of = "this comparison" if made == 1 else f"any of these {made} comparisons"
+    if found.adjust is Adjust.HOLM or made == 1:
+        return f"If no rates differed, the chance that the noise made {any_of} stand out would be at most 5 %."
     return f"Of those of these {made} comparisons that stand out, at most 5 % are expected to be the noise's."
 
 
@@ -183,6 +186,22 @@ def _of_residents(found: Disparity) -> list[str]:
 
 def _has_several_forces(found: Disparity) -> bool:
     return len(found.answer.answered) > 1
+
+
+def _of_recording(found: Disparity) -> list[str]:
+    if found.asked.per is not Per.POPULATION or not _has_several_forces(found):
+        return []
+    if not found.asked.by_force:
+        return [f"A force that never records a group still adds its residents; {_WHERE_SEEN}."]
+    unseen = [each for each in found.comparisons if each.verdict is Verdict.UNSEEN and each.force != ALL]
+    if not unseen:
+        return []
+    said = (
+        f"{len(unseen)} comparisons have residents, but no records to be seen, of one of the two groups "
+        f"({_names(_place(each) for each in unseen)}): rather a matter of how a force records groups than of whom it "
+        "searches, and their residents are in the ratios over all forces all the same."
+    )
+    return [said]
 
 
 def _of_shares() -> list[str]:

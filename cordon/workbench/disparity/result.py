@@ -32,11 +32,13 @@ class Verdict(StrEnum):
     PERHAPS_LOWER = "lower, perhaps by chance"
     UNCLEAR = "cannot be told apart"
     """The noise, or what the residents may be off by, explains it."""
+    UNSEEN = "one group without records"
+    """Residents, but no records that the noise leaves to be seen: a matter of recording rather than of rates."""
 
     @property
     def stands_out(self) -> bool:
-        """Whether the records differ by more than the noise explains."""
-        return self is not Verdict.UNCLEAR
+        """Whether the rates differ by more than the noise explains."""
+        return self not in (Verdict.UNCLEAR, Verdict.UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
