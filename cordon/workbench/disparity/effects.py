@@ -73,6 +73,17 @@ def with_chance(side: Side) -> Side:
     )
 
 
+def alike_by_chance(side: Side, reference: Side) -> tuple[Side, Side]:
+    """Both sides as draws of what could have come about if their rates were equal: for the test of just that.
+
+    The variance is that of the counts expected at the rate of both together. One taken from each count itself is small
+    where the count happens to be low, so that groups with few records would stand out too often.
+    """
+    with np.errstate(all="ignore"):
+        rate = np.nan_to_num((side.hits + reference.hits) / (_over(side) + _over(reference)))
+    return _at_rate(side, rate), _at_rate(reference, rate)
+
+
 def rate_ends(side: Side, *, reach: float = REACH_95, within: float = 0.0) -> Ends:
     """Interval of each rate, between what rates can be.
 
@@ -179,6 +190,19 @@ def _known(value: Array | None) -> Array:
     if value is None:
         raise AssertionError("a share needs the records without the outcome")
     return value
+
+
+def _over(side: Side) -> Array:
+    return side.people if side.rest is None else side.hits + side.rest
+
+
+def _at_rate(side: Side, rate: Array) -> Side:
+    """A side with the variances of the counts that are expected at a rate."""
+    over = np.maximum(_over(side), 0.0)
+    rest_off = None
+    if side.rest_off is not None:
+        rest_off = _with_poisson(over * (1 - np.clip(rate, 0.0, 1.0)), side.rest_off)
+    return replace(side, hits_off=_with_poisson(over * np.maximum(rate, 0.0), side.hits_off), rest_off=rest_off)
 
 
 def _with_poisson(count: Array, off: Array) -> Array:

@@ -14,6 +14,7 @@ from cordon.workbench.disparity.cells import Cells, cells_of, picked
 from cordon.workbench.disparity.effects import (
     Array,
     Side,
+    alike_by_chance,
     deviations_from_equal,
     difference_ends,
     p_value,
@@ -83,11 +84,9 @@ def _comparisons(cells: Cells, asked: Wanted, scale: float, within: float, adjus
     can_be = np.isfinite(deviations_from_equal(*sides))
     pairs = [pair for pair, can in zip(pairs, can_be, strict=True) if can]
     side, reference = (picked(of, lambda array: array[can_be]) for of in sides)
-    length = deviations_from_equal(side, reference, within=within)
-    p, p_chance = (
-        p_value(length),
-        p_value(deviations_from_equal(with_chance(side), with_chance(reference), within=within)),
-    )
+    by_chance = alike_by_chance(side, reference)
+    p = p_value(deviations_from_equal(side, reference, within=within))
+    p_chance = p_value(deviations_from_equal(*by_chance, within=within))
     ends = ratio_ends(side, reference, within=within)
     together = ratio_ends(side, reference, within=within, reach=joint_reach(len(pairs)))
     process = ratio_ends(with_chance(side), with_chance(reference), within=within)

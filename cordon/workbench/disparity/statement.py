@@ -183,7 +183,7 @@ def _grouped_by(name: str, contract: Contract, table: ResidentsTable) -> tuple[C
     fitting = [each for each in categories if each == name] or [each for each in categories if name.lower() in each]
     if len(fitting) > 1:
         # Of two columns about the same, the one whose groups have residents serves both kinds of rates.
-        counted = [each for each in fitting if each in table.columns]
+        counted = [each for each in fitting if each in table.columns and name.lower() in each.split("_")]
         if len(counted) == 1:
             others = ", ".join(each for each in fitting if each != counted[0])
             return categories[counted[0]], (f"--by {name}: by {counted[0]}, whose groups have residents, not {others}",)
@@ -233,6 +233,7 @@ def _code(text: str, column: Category) -> str:
 
 
 def _unknown(message: str, text: str, names: list[str]) -> QuestionRefused:
-    near = difflib.get_close_matches(text.casefold(), names, n=1, cutoff=0.6)
+    words = dict.fromkeys(word for name in names for word in (name, *name.split("_")))
+    near = difflib.get_close_matches(text.casefold(), list(words), n=1, cutoff=0.7)
     listed = f"there are: {', '.join(names)}"
     return QuestionRefused(message, hint=f"did you mean {near[0]}? {listed}" if near else listed)
