@@ -215,7 +215,9 @@ def test_the_reading_says_what_can_and_cannot_be_concluded():
     """Times, interval and finding; how wrong the residents would have to be; why nothing is shown about causes."""
     found = exact(where="force = 'nottinghamshire'")
     first = conclusions(found)[0]
-    assert first.startswith("Black: 7.39 times the rate of White (95 % interval 7.27 to 7.51): higher; for equal rates")
+    assert first.startswith(
+        "Black: 7.39 times the rate of White (95 %: 7.27 to 7.51 by the noise alone, 6.8 to 8.0 with chance): higher; for"
+    )
     assert "at least 7.27 times what the census counted" in first
     said = " ".join(limits(found))
     for part in ("neither proves nor rules out", "census of 2011", "who is there to be met", "officer perceived"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,47 +79,84 @@ def _rates(cells: Cells, asked: Wanted, scale: float, within: float) -> tuple[Ra
 def _comparisons(cells: Cells, asked: Wanted, scale: float, within: float, adjust: Adjust) -> tuple[Comparison, ...]:
     """Of every group beside the reference and every place whose rates can be compared."""
     others = [group for group in cells.groups if group != asked.reference]
-    pairs = [(place, group) for place in range(len(cells.places)) for group in range(len(others))]
     sides = _side_by_side(cells, asked.reference, others)
     can_be = np.isfinite(deviations_from_equal(*sides))
-    pairs = [pair for pair, can in zip(pairs, can_be, strict=True) if can]
     side, reference = (picked(of, lambda array: array[can_be]) for of in sides)
-    by_chance = alike_by_chance(side, reference)
-    p = p_value(deviations_from_equal(side, reference, within=within))
-    p_chance = p_value(deviations_from_equal(*by_chance, within=within))
-    ends = ratio_ends(side, reference, within=within)
-    together = ratio_ends(side, reference, within=within, reach=joint_reach(len(pairs)))
-    process = ratio_ends(with_chance(side), with_chance(reference), within=within)
-    apart = difference_ends(side, reference, within=within)
-    p_adjusted, p_chance_adjusted = adjusted(p, adjust), adjusted(p_chance, adjust)
-    estimate, difference = ratio(side, reference), side.rate - reference.rate
-    lowest = np.where(difference > 0, rate_ends(reference).low, rate_ends(side).low)
+    pairs = [divmod(int(at), len(others)) for at in np.flatnonzero(can_be)]
+    made = _measured(side, reference, within, adjust)
     unknown = _if_known(cells, [place for place, _ in pairs], side, reference)
     return tuple(
-        Comparison(
-            force=_name(cells.places[place]),
-            group=asked.label(others[group]),
-            ratio=_within_ends(Span(float(estimate[at]), float(ends.low[at]), float(ends.high[at]))),
-            together_low=float(together.low[at]),
-            together_high=float(together.high[at]),
-            process_low=float(process.low[at]),
-            process_high=float(process.high[at]),
-            difference=Span(*(scale * float(value[at]) for value in (difference, apart.low, apart.high))),
-            p=float(p[at]),
-            p_adjusted=float(p_adjusted[at]),
-            process_p_adjusted=float(p_chance_adjusted[at]),
-            verdict=_verdict(
-                higher=bool(difference[at] > 0),
-                is_told=bool(p_adjusted[at] <= LEVEL),
-                is_seen=bool(lowest[at] > 0 or asked.per is Per.RECORDS),
-                has_ends=bool(math.isfinite(ends.high[at])),
-                beyond_chance=bool(p_chance_adjusted[at] <= LEVEL and math.isfinite(process.high[at])),
-            ),
-            unknown_low=float(unknown.low[at]),
-            unknown_high=float(unknown.high[at]),
-        )
+        _comparison(made, unknown, at, _name(cells.places[place]), asked.label(others[group]), asked.per, scale)
         for at, (place, group) in enumerate(pairs)
     )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Everything that is computed of all comparisons at once; arrays with one value each."""
+
+    ratio: Array
+    ratio_ends: Ends
+    together: Ends
+    process: Ends
+    difference: Array
+    difference_ends: Ends
+    p: Array
+    p_adjusted: Array
+    process_p_adjusted: Array
+    least: Array
+    """The lower end of the smaller rate of the two."""
+
+
+def _measured(side: Side, reference: Side, within: float, adjust: Adjust) -> _Measured:
+    p = p_value(deviations_from_equal(side, reference, within=within))
+    process_p = p_value(deviations_from_equal(*alike_by_chance(side, reference), within=within))
+    difference = side.rate - reference.rate
+    return _Measured(
+        ratio=ratio(side, reference),
+        ratio_ends=ratio_ends(side, reference, within=within),
+        together=ratio_ends(side, reference, within=within, reach=joint_reach(len(p))),
+        process=ratio_ends(with_chance(side), with_chance(reference), within=within),
+        difference=difference,
+        difference_ends=difference_ends(side, reference, within=within),
+        p=p,
+        p_adjusted=adjusted(p, adjust),
+        process_p_adjusted=adjusted(process_p, adjust),
+        least=np.where(difference > 0, rate_ends(reference).low, rate_ends(side).low),
+    )
+
+
+def _comparison(made: _Measured, unknown: Ends, at: int, force: str, group: str, per: Per, scale: float) -> Comparison:
+    ends, apart = made.ratio_ends, made.difference_ends
+    return Comparison(
+        force=force,
+        group=group,
+        ratio=_within_ends(Span(float(made.ratio[at]), float(ends.low[at]), float(ends.high[at]))),
+        together_low=float(made.together.low[at]),
+        together_high=float(made.together.high[at]),
+        process_low=float(made.process.low[at]),
+        process_high=float(made.process.high[at]),
+        difference=Span(*(scale * float(value[at]) for value in (made.difference, apart.low, apart.high))),
+        p=float(made.p[at]),
+        p_adjusted=float(made.p_adjusted[at]),
+        process_p_adjusted=float(made.process_p_adjusted[at]),
+        verdict=_verdict(made, at, per),
+        unknown_low=float(unknown.low[at]),
+        unknown_high=float(unknown.high[at]),
+    )
+
+
+def _verdict(made: _Measured, at: int, per: Per) -> Verdict:
+    if made.p_adjusted[at] > LEVEL:
+        return Verdict.UNCLEAR
+    if per is Per.POPULATION and not made.least[at] > 0:
+        return Verdict.UNSEEN
+    if not math.isfinite(made.ratio_ends.high[at]):
+        return Verdict.UNCLEAR
+    higher = bool(made.difference[at] > 0)
+    if made.process_p_adjusted[at] <= LEVEL and math.isfinite(made.process.high[at]):
+        return Verdict.HIGHER if higher else Verdict.LOWER
+    return Verdict.PERHAPS_HIGHER if higher else Verdict.PERHAPS_LOWER
 
 
 def _side_by_side(cells: Cells, reference: str, others: list[str]) -> tuple[Side, Side]:
@@ -127,16 +164,6 @@ def _side_by_side(cells: Cells, reference: str, others: list[str]) -> tuple[Side
     places = [cells.groups.index(group) for group in others]
     one = picked(cells.known, lambda array: array[:, places].reshape(-1))
     return one, picked(cells.group(reference), lambda array: np.repeat(array, len(others)))
-
-
-def _verdict(*, higher: bool, is_told: bool, is_seen: bool, has_ends: bool, beyond_chance: bool) -> Verdict:
-    if is_told and not is_seen:
-        return Verdict.UNSEEN
-    if not (is_told and has_ends):
-        return Verdict.UNCLEAR
-    if beyond_chance:
-        return Verdict.HIGHER if higher else Verdict.LOWER
-    return Verdict.PERHAPS_HIGHER if higher else Verdict.PERHAPS_LOWER
 
 
 def _if_known(cells: Cells, places: list[int], side: Side, reference: Side) -> Ends:

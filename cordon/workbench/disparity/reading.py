@@ -114,7 +114,8 @@ def ends(span: Span) -> str:
 def _sentence(one: Comparison, found: Disparity) -> str:
     at = "" if one.force == ALL else f"{one.force}, "
     ratio = f"{figure(one.ratio.estimate, one.ratio)} times the rate of {found.reference}"
-    between = f"95 % interval {ends(one.ratio)}"
+    process = Span(one.ratio.estimate, one.process_low, one.process_high)
+    between = f"95 %: {ends(one.ratio)} by the noise alone, {ends(process)} with chance"
     said = f"{at}{one.group}: {ratio} ({between}): {_WORDS[one.verdict]}"
     if one.verdict is Verdict.UNCLEAR:
         return f"{said}; a difference may be there and be hidden by {_hides(one, found)}."

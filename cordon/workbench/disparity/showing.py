@@ -12,6 +12,8 @@ from cordon.workbench.disparity.reading import about, conclusions, ends, figure,
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span
 from cordon.workbench.output import Sheet, Value
 
+_NOISE = "95 %, noise alone"
+
 COLUMNS = (
     "force", "group", "records", "over", "rate", "rate low", "rate high",
     "ratio", "ratio low", "ratio high", "together low", "together high", "process low", "process high",
@@ -76,8 +78,8 @@ def _table(found: Disparity) -> Table:
     for name, is_left in (
         *([("force", True)] if with_force else []),
         (found.asked.by.name, True),
-        (found.unit, False), ("95 % interval", False), (f"times {found.reference}", False), ("95 % interval", False),
-        ("with chance", False), ("if unknown", False), ("p adjusted", False), ("finding", True),
+        (found.unit, False), (_NOISE, False), (f"times {found.reference}", False), (_NOISE, False),
+        ("95 %, with chance", False), ("if unknown", False), ("p adjusted", False), ("finding", True),
     ):  # fmt: skip
         table.add_column(Text(name), justify="left" if is_left else "right", no_wrap=True)
     compared = {(each.force, each.group): each for each in found.comparisons}
