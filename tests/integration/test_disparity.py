@@ -48,7 +48,7 @@ def test_a_disparity_is_asked_once_read_again_for_nothing_and_holds_the_truth(
     assert run([*options, "--epsilon", "1", "--by-force", "--dry-run"]) == 0
     assert "would ask: SELECT force, officer_defined_ethnicity, COUNT(*)" in capsys.readouterr().out
     assert run([*options, "--outcome", "arrest", "--from-query", found["query"][:16]]) == 3
-    assert "hint: this would: SELECT officer_defined_ethnicity, outcome, COUNT(*)" in capsys.readouterr().err
+    assert "hint: this would do: SELECT officer_defined_ethnicity, outcome, COUNT(*)" in capsys.readouterr().err
     with cordon.connect(live.layout.profile()) as session:
         recalled = disparity(session, "stop_search", by="ethnicity", answer=session.recall(found["query"]))
     assert recalled.as_dict()["comparisons"][0]["ratio"]["estimate"] == rows["Black"]["ratio"]

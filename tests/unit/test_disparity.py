@@ -283,3 +283,15 @@ def test_an_answer_by_outcome_serves_any_one_outcome():
     again = disparity_of(arrests.answer, asked)
     summons, records = counted("outcome = 'summons'"), counted()
     assert again.rates[0].rate.estimate == pytest.approx(100 * summons["white"] / records["white"])
+
+
+def test_an_answer_under_other_conditions_is_named_or_refused():
+    """Its own conditions stand in the picture; conditions that it may not have been asked under are refused."""
+    kept = exact(where="force = 'nottinghamshire'")
+    again = disparity_of(kept.answer, wanted(CONTRACT, "stop_search", by="ethnicity"))
+    assert again.comparisons == kept.comparisons
+    assert again.asked.left_out == ()
+    assert "only where (force = 'nottinghamshire')" in drawn(again).captions.lines
+    for options in ({"where": "gender = 'male'"}, {"outcome": "arrest", "per": Per.POPULATION}):
+        with pytest.raises(Refused, match="under other conditions"):
+            disparity_of(kept.answer, wanted(CONTRACT, "stop_search", by="ethnicity", **options))

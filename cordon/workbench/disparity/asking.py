@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cordon.analyst.offers import find_contract
+from cordon.errors import Refused
 from cordon.query.sql import parse_sql
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import Adjust
@@ -25,27 +26,40 @@ def prepared(
     reference: str | None = None,
     by_force: bool = False,
     where: str = "",
-    cached: bool = False,
+    answer: Answer | None = None,
 ) -> Wanted:
     """What would be asked; tells nobody.
 
     Args:
-        cached: by the contracts that were fetched last, if any were.
+        answer: that is to be compared instead of asking: by its version of the contract, as it was fetched last.
 
     Raises:
         QuestionRefused: something is not in the contract, or cannot be asked.
-        Refused: there is nothing that a rate could be over.
+        Refused: there is nothing that a rate could be over, or the answer is about another data set.
     """
-    federation = session.federation(cached=cached)
+    federation = session.federation(cached=answer is not None)
+    contract = find_contract(dataset if answer is None else _dataset_of(answer, dataset), federation)
     found = wanted(
-        find_contract(dataset, federation), dataset,
+        contract, dataset,
         by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
     )  # fmt: skip
     if found.per is Per.RECORDS:
         return found
     # Whom WHERE picks is known once it is read; what is wrong with it is said here, before anything is sent.
     statement = parse_sql(found.sql, federation.versions, list(federation.manifest.by_id))
-    return replace(found, left_out=without_residents(statement.question.forces))
+    left_out = without_residents(statement.question.forces)
+    if len(left_out) == len(statement.question.forces):
+        raise Refused(
+            f"nobody has counted residents of {', '.join(left_out)}", hint="compare shares of records with --outcome"
+        )
+    return replace(found, left_out=left_out)
+
+
+def _dataset_of(answer: Answer, dataset: str) -> str:
+    name, _, version = answer.dataset.partition(" ")
+    if dataset not in (name, f"{name}.{version}"):
+        raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {dataset}")
+    return f"{name}.{version}"
 
 
 def disparity(
@@ -87,7 +101,7 @@ def disparity(
     """
     asked = prepared(
         session, dataset,
-        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, cached=answer is not None,
+        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, answer=answer,
     )  # fmt: skip
     if answer is None:
         answer = session.query(

@@ -109,7 +109,7 @@ def _check_columns(answer: Answer, asked: Wanted) -> None:
         has = ", ".join(column.name for column in answer.columns)
         raise Refused(
             f"query {answer.query_id[:16]} does not ask what this needs: it has {has}",
-            hint=f"this would: {asked.sql}",
+            hint=f"this would do: {asked.sql}",
         )
 
 

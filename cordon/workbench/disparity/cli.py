@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cordon.errors import QuestionRefused, Refused
-from cordon.workbench.answer import Answer
+from cordon.errors import QuestionRefused
 from cordon.workbench.disparity.asking import prepared
-from cordon.workbench.disparity.statement import Per, Wanted
+from cordon.workbench.disparity.statement import Per
 from cordon.workbench.extras import needed
 from cordon.workbench.options import (
     AnewOption,
@@ -32,7 +31,6 @@ from cordon.workbench.options import (
     session,
 )
 from cordon.workbench.output import Format, check_output, check_plot, write_sheet
-from cordon.workbench.session import Session
 
 with needed("stats", "a disparity"):
     from cordon.workbench.disparity.adjust import Adjust
@@ -95,28 +93,20 @@ def disparity_command(
     check_plot(plot)
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
     with session(profile, notes) as opened:
+        stored = None if from_query is None else opened.recall(from_query)
         compared = prepared(
             opened, dataset,
             by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
-            cached=from_query is not None,
+            answer=stored,
         )  # fmt: skip
         if dry_run:
             rehearsed(opened, compared.sql, terms, form, Console())
             return
-        answer = _answer(opened, compared, terms, from_query, notes)
+        answer = stored or asked(opened, compared.sql, terms, notes)
     found = disparity_of(answer, compared, adjust=adjust, within=residents_within / 100)
     _show(found, form, output, notes)
     if plot is not None:
         _draw(found, plot, notes)
-
-
-def _answer(opened: Session, compared: Wanted, terms: Terms, from_query: str | None, notes: Console) -> Answer:
-    if from_query is None:
-        return asked(opened, compared.sql, terms, notes)
-    answer = opened.recall(from_query)
-    if answer.dataset.split()[0] != compared.dataset.partition(".")[0]:
-        raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {compared.dataset}")
-    return answer
 
 
 def _show(found: Disparity, form: Format, output: Path | None, notes: Console) -> None:

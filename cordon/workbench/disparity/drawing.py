@@ -13,13 +13,14 @@ def drawn(found: Disparity) -> Forest:
     """The forest of a disparity: one line a group, or under each group one line a force."""
     answer = found.answer
     over = "residents" if found.asked.per is Per.POPULATION else "records"
-    what = f"{', '.join(found.asked.outcome_labels) or 'all records'} per {over}"
+    what = f"{', '.join(found.asked.outcome_labels) or 'records'} per {over}"
     filled = (
         f"filled: stands out from {found.reference} after adjustment of {len(found.comparisons)} comparisons "
         f"({found.adjust.value}); lines are 95 % intervals of the noise"
     )
     missing = len(found.absent) + len(found.asked.left_out)
     lines = (
+        *([f"only where {found.asked.where}"] if found.asked.where else []),
         filled,
         f"{answer.dataset}, protected: {answer.unit}; {len(answer.answered)} forces answered"
         + (f", {missing} are not in it" if missing else ""),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95, Ends
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import LEVEL, Adjust, adjusted, joint_reach
@@ -26,6 +28,8 @@ from cordon.workbench.disparity.effects import (
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span, Unknown, Verdict
 from cordon.workbench.disparity.statement import Per, Wanted
 
+_CONDITIONS = re.compile(r"\bWHERE\b(.*?)\bGROUP\s+BY\b", re.IGNORECASE | re.DOTALL)
+
 
 def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM, within: float = 0.0) -> Disparity:
     """Make an answer's comparisons.
@@ -36,6 +40,7 @@ def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM,
     Raises:
         Refused: the answer is about something else, or holds nothing to compare.
     """
+    asked = _as_asked(answer, asked)
     cells = cells_of(answer, asked)
     scale = 1000.0 if asked.per is Per.POPULATION else 100.0
     return Disparity(
@@ -48,6 +53,23 @@ def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM,
         unknown=_unknown(cells),
         absent=answer.absent,
     )
+
+
+def _as_asked(answer: Answer, asked: Wanted) -> Wanted:
+    """What is asked for, under the conditions of an answer to a question that was typed otherwise.
+
+    Raises:
+        Refused: conditions are asked for that the answer may not have been asked under.
+    """
+    if answer.sql == asked.sql:
+        return asked
+    if asked.where or (asked.outcome is not None and asked.per is Per.POPULATION):
+        raise Refused(
+            f"query {answer.query_id[:16]} may have been asked under other conditions",
+            hint=f"this would do: {asked.sql}",
+        )
+    conditions = _CONDITIONS.search(answer.sql)
+    return replace(asked, left_out=(), where="" if conditions is None else conditions[1].strip())
 
 
 def _name(place: str | None) -> str:
