@@ -247,7 +247,7 @@ def test_the_sheet_the_table_and_the_dictionary_agree():
 
 
 def test_the_forest_draws_ratios_beside_one():
-    """Under each group its forces and all together; what is no number on a logarithmic scale is left out."""
+    """Under each group its forces and all together, with chance; what is no number on a logarithmic scale is left out."""
     forest = drawn(exact(by_force=True))
     assert forest.none == 1.0
     assert forest.ratio
@@ -257,10 +257,14 @@ def test_the_forest_draws_ratios_beside_one():
         for effect in effects:
             assert effect.mark.is_absent or effect.mark.estimate > 0
             assert effect.mark.is_absent or effect.mark.low != 0
+            assert effect.mark.is_absent == bool(effect.mark.note)
     black = {effect.mark.label: effect for effect in forest.groups[0][1]}
     assert black["thames-valley"].stands_out
     assert not black["gwent"].stands_out
-    assert not {e.mark.label: e for e in forest.groups[2][1]}["thames-valley"].stands_out
+    mixed = {effect.mark.label: effect for effect in forest.groups[2][1]}
+    assert mixed["thames-valley"].mark.note == "one group without records"
+    kent = next(e for e in exact(by_force=True).comparisons if (e.force, e.group) == ("kent", "Black"))
+    assert (black["kent"].mark.low, black["kent"].mark.high) == (kent.process_low, kent.process_high)
     assert "records per residents" in forest.captions.title
 
 

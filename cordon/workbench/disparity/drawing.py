@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cordon.workbench.disparity.result import ALL, Comparison, Disparity
+from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Span, Verdict
 from cordon.workbench.disparity.statement import Per
 from cordon.workbench.drawing import UNKNOWN, Captions, Effect, Forest, Mark
 
@@ -14,14 +14,14 @@ def drawn(found: Disparity) -> Forest:
     answer = found.answer
     over = "residents" if found.asked.per is Per.POPULATION else "records"
     what = f"{', '.join(found.asked.outcome_labels) or 'records'} per {over}"
-    filled = (
-        f"filled: stands out from {found.reference} after adjustment of {len(found.comparisons)} comparisons "
-        f"({found.adjust.value}); lines are 95 % intervals of the noise"
+    lines_are = (
+        f"lines: 95 % intervals of noise and a year's chance; told from 1: by both, after adjustment of "
+        f"{len(found.comparisons)} comparisons ({found.adjust.value})"
     )
     missing = len(found.absent) + len(found.asked.left_out)
     lines = (
         *([f"only where {found.asked.where}"] if found.asked.where else []),
-        filled,
+        lines_are,
         f"{answer.dataset}, protected: {answer.unit}; {len(answer.answered)} forces answered"
         + (f", {missing} are not in it" if missing else ""),
         f"epsilon {answer.cost.epsilon:.3g}, {answer.date or 'no date'}, query {answer.query_id[:16]}",
@@ -45,9 +45,13 @@ def _sorted(found: Disparity, group: str) -> list[Comparison]:
 
 
 def _effect(one: Comparison, label: str) -> Effect:
-    span = one.ratio
-    if not span.estimate > 0:
-        # A logarithmic scale has no place for it.
-        return Effect(Mark(label, UNKNOWN, span.low, span.high, noisy=True, note="too noisy to say"), stands_out=False)
+    """With chance: a picture is taken for what a force does, and not for what one year's records say."""
+    span = Span(one.ratio.estimate, one.process_low, one.process_high)
+    if one.verdict is Verdict.UNSEEN:
+        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, note="one group without records"), stands_out=False)
+    if span.is_noisy and not span.low > 0:
+        # A logarithmic scale has no place for nought, and all between it and the other end would be drawn.
+        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, noisy=True, note="too noisy to say"), stands_out=False)
     low = span.low if span.low > 0 else -math.inf
-    return Effect(Mark(label, span.estimate, low, span.high, noisy=span.is_noisy), one.verdict.stands_out)
+    told = one.verdict in (Verdict.HIGHER, Verdict.LOWER)
+    return Effect(Mark(label, span.estimate, low, span.high, noisy=span.is_noisy), told)
