@@ -262,10 +262,11 @@ def test_the_forest_draws_ratios_beside_one():
     assert black["thames-valley"].stands_out
     assert not black["gwent"].stands_out
     mixed = {effect.mark.label: effect for effect in forest.groups[2][1]}
-    assert mixed["thames-valley"].mark.note == "one group without records"
+    assert mixed["thames-valley"].mark.note == "no records"
+    assert "share of records with Arrest" in drawn(exact(outcome="arrest")).captions.title
     kent = next(e for e in exact(by_force=True).comparisons if (e.force, e.group) == ("kent", "Black"))
     assert (black["kent"].mark.low, black["kent"].mark.high) == (kent.process_low, kent.process_high)
-    assert "records per residents" in forest.captions.title
+    assert "records per resident," in forest.captions.title
 
 
 def test_an_answer_to_something_else_is_refused_with_the_question_that_would_do():

@@ -12,8 +12,9 @@ from cordon.workbench.drawing import UNKNOWN, Captions, Effect, Forest, Mark
 def drawn(found: Disparity) -> Forest:
     """The forest of a disparity: one line a group, or under each group one line a force."""
     answer = found.answer
-    over = "residents" if found.asked.per is Per.POPULATION else "records"
-    what = f"{', '.join(found.asked.outcome_labels) or 'records'} per {over}"
+    labels = ", ".join(found.asked.outcome_labels)
+    with_outcome = f"records with {labels}" if labels else "records"
+    what = f"{with_outcome} per resident" if found.asked.per is Per.POPULATION else f"share of {with_outcome}"
     lines_are = (
         f"lines: 95 % intervals of noise and a year's chance; told from 1: by both, after adjustment of "
         f"{len(found.comparisons)} comparisons ({found.adjust.value})"
@@ -48,7 +49,7 @@ def _effect(one: Comparison, label: str) -> Effect:
     """With chance: a picture is taken for what a force does, and not for what one year's records say."""
     span = Span(one.ratio.estimate, one.process_low, one.process_high)
     if one.verdict is Verdict.UNSEEN:
-        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, note="one group without records"), stands_out=False)
+        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, note="no records"), stands_out=False)
     if span.is_noisy and not span.low > 0:
         # A logarithmic scale has no place for nought, and all between it and the other end would be drawn.
         return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, noisy=True, note="too noisy to say"), stands_out=False)
