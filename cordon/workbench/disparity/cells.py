@@ -63,9 +63,8 @@ def cells_of(answer: Answer, asked: Wanted) -> Cells:
     """Read an answer to `asked.sql`, or to a question of the same columns.
 
     Raises:
-        Refused: the answer has not the columns that are needed, or nobody has answered.
+        Refused: nobody has answered, or the answer holds nothing that can be compared.
     """
-    _check_columns(answer, asked)
     found, absent = _gathered(answer, asked)
     forces = sorted({force for force, _ in found if force is not None})
     if not found:
@@ -98,7 +97,12 @@ def picked(side: Side, of: Callable[[Array], Array]) -> Side:
     return Side(of(side.hits), of(side.hits_off), perhaps(side.rest), perhaps(side.rest_off), perhaps(side.residents))
 
 
-def _check_columns(answer: Answer, asked: Wanted) -> None:
+def check_columns(answer: Answer, asked: Wanted) -> None:
+    """Check that an answer has the columns that are needed.
+
+    Raises:
+        Refused: it has others; the hint is the question that would do.
+    """
     keys = {asked.by.name} | ({FORCE} if asked.by_force else set())
     if asked.per is Per.POPULATION:
         forms = [(keys, {RECORDS, RESIDENTS})]

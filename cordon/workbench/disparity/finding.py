@@ -12,7 +12,7 @@ from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95, Ends
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import LEVEL, Adjust, adjusted, joint_reach
-from cordon.workbench.disparity.cells import Cells, cells_of, picked
+from cordon.workbench.disparity.cells import Cells, cells_of, check_columns, picked
 from cordon.workbench.disparity.effects import (
     Array,
     Side,
@@ -40,6 +40,7 @@ def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM,
     Raises:
         Refused: the answer is about something else, or holds nothing to compare.
     """
+    check_columns(answer, asked)
     asked = _as_asked(answer, asked)
     cells = cells_of(answer, asked)
     scale = 1000.0 if asked.per is Per.POPULATION else 100.0

@@ -87,7 +87,9 @@ def about(found: Disparity) -> tuple[str, ...]:
         _listed("not asked, without residents of their own", found.asked.left_out),
         *answer.notes,
         f"cost: epsilon {answer.cost.epsilon:.3g} (rho {answer.cost.rho} an attempt)",
-        f"query {answer.query_id[:16]}{f', opened on {answer.date}' if answer.date else ''}: {answer.sql}",
+f"asked: {answer.sql}",
+        f"opened on {answer.date}" if answer.date else "",
+        f"query {answer.query_id[:16]}",
     ]  # fmt: skip
     return tuple(line for line in lines if line)
 
