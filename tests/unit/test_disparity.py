@@ -8,10 +8,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from rich.console import Console
 from statistical.disparities import CONTRACT, asked_for, planned, stops
 
 from cordon.errors import Refused
+from cordon.workbench import frames
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import Adjust, adjusted, joint_reach
 from cordon.workbench.disparity.drawing import drawn
@@ -28,7 +28,7 @@ from cordon.workbench.disparity.effects import (
 from cordon.workbench.disparity.finding import disparity_of
 from cordon.workbench.disparity.reading import about, conclusions, limits
 from cordon.workbench.disparity.result import ALL, Verdict
-from cordon.workbench.disparity.showing import COLUMNS, print_disparity, sheet_of
+from cordon.workbench.disparity.showing import COLUMNS, sheet_of
 from cordon.workbench.disparity.statement import Per, wanted
 
 SIGMA = 7.0
@@ -238,10 +238,9 @@ def test_the_sheet_the_table_and_the_dictionary_agree():
     assert rows[1]["ratio"] == found.comparisons[0].ratio.estimate
     assert json.loads(json.dumps({**sheet.about}))["comparisons_made"] == 4
     assert json.loads(json.dumps(found.as_dict()))["comparisons"][0]["ratio"]["estimate"] == rows[1]["ratio"]
-    out = Console(width=200)
-    with out.capture() as shown:
-        print_disparity(found, out)
-    text = shown.get()
+    table = frames.sheet_of(sheet.columns, sheet.rows, sheet.about)
+    assert table.column("ratio").to_pylist() == [row["ratio"] for row in rows]
+    text = str(found)
     assert "7.39" in text
     assert "What they do not show" in text
 

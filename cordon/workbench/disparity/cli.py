@@ -34,7 +34,6 @@ from cordon.workbench.output import Format, check_output, check_plot, write_shee
 
 with needed("stats", "a disparity"):
     from cordon.workbench.disparity.adjust import Adjust
-    from cordon.workbench.disparity.drawing import drawn
     from cordon.workbench.disparity.finding import disparity_of
     from cordon.workbench.disparity.result import MOST_WITHIN, Disparity
     from cordon.workbench.disparity.showing import print_disparity, print_notes, sheet_of
@@ -102,21 +101,15 @@ def disparity_command(
         if dry_run:
             rehearsed(opened, compared.sql, terms, form, Console())
             return
-        answer = stored or asked(opened, compared.sql, terms, notes)
+        answer = asked(opened, compared.sql, terms, notes) if stored is None else stored
     found = disparity_of(answer, compared, adjust=adjust, within=residents_within / 100)
     _show(found, form, output, notes)
     if plot is not None:
-        _draw(found, plot, notes)
+        found.plot(plot)
+        notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)
 
 
 def _show(found: Disparity, form: Format, output: Path | None, notes: Console) -> None:
     write_sheet(sheet_of(found), form, output, Console(), lambda out: print_disparity(found, out))
     if form is Format.CSV:
         print_notes(found, notes)
-
-
-def _draw(found: Disparity, plot: Path, notes: Console) -> None:
-    with needed("plot", "a picture"):
-        from cordon.workbench import plots  # noqa: PLC0415
-    plots.save(plots.figure_of(drawn(found)), plot)
-    notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from cordon.workbench.disparity.adjust import Adjust
-from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span, Verdict
+from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Span, Verdict
 from cordon.workbench.disparity.statement import Per
 
 MOST_NAMES = 8
@@ -245,8 +245,3 @@ def _of_forces(found: Disparity) -> list[str]:
     if not missing:
         return []
     return [f"Nothing here is about {_names(missing)}, which {'is' if len(missing) == 1 else 'are'} not in the answer."]
-
-
-def noisy(rates: Iterable[Rate]) -> list[str]:
-    """Groups whose rate is too noisy to read."""
-    return [f"{each.group} in {each.force}" for each in rates if each.rate.is_noisy]
