@@ -299,3 +299,22 @@ def test_an_answer_under_other_conditions_is_named_or_refused():
     for options in ({"where": "gender = 'male'"}, {"outcome": "arrest", "per": Per.POPULATION}):
         with pytest.raises(Refused, match="under other conditions"):
             disparity_of(kept.answer, wanted(CONTRACT, "stop_search", by="ethnicity", **options))
+
+
+@pytest.mark.parametrize(
+    ("force", "group", "said"),
+    [
+        (
+            "thames-valley",
+            "Mixed",
+            "can be seen, which says more of how groups are recorded",
+        ),
+        ("gwent", "Black", "cannot be told apart; the noise does not tell White's rate from nought."),
+        ("kent", "Asian", "higher in these records, by no more than chance may make of one year; for equal rates"),
+        ("merseyside", "Asian", "times the rate of White (95 %: 0.68 to 0.72 by the noise alone"),
+    ],
+)
+def test_one_force_is_read_by_what_its_records_allow(force, group, said):
+    """No records, nothing to be told, and a rate that is lower, each in a sentence of its own."""
+    lines = conclusions(exact(where=f"force = '{force}'"))
+    assert any(line.startswith(f"{group}: ") and said in line for line in lines), lines

@@ -26,7 +26,6 @@ _WORDS = {
     Verdict.PERHAPS_HIGHER: "higher in these records, by no more than chance may make of one year",
     Verdict.PERHAPS_LOWER: "lower in these records, by no more than chance may make of one year",
     Verdict.UNCLEAR: "cannot be told apart",
-    Verdict.UNSEEN: "no records of one of the two can be seen",
 }
 
 
@@ -87,10 +86,10 @@ def about(found: Disparity) -> tuple[str, ...]:
         _listed("not asked, without residents of their own", found.asked.left_out),
         *answer.notes,
         f"cost: epsilon {answer.cost.epsilon:.3g} (rho {answer.cost.rho} an attempt)",
-f"asked: {answer.sql}",
+        f"asked: {answer.sql}",
         f"opened on {answer.date}" if answer.date else "",
         f"query {answer.query_id[:16]}",
-    ]  # fmt: skip
+    ]
     return tuple(line for line in lines if line)
 
 
@@ -114,24 +113,26 @@ def ends(span: Span) -> str:
 
 
 def _sentence(one: Comparison, found: Disparity) -> str:
-    at = "" if one.force == ALL else f"{one.force}, "
-    ratio = f"{figure(one.ratio.estimate, one.ratio)} times the rate of {found.reference}"
+    if one.verdict is Verdict.UNSEEN:
+        return (
+            f"{one.group}: no records of one of the two, {one.group} and {found.reference}, can be seen, which says more "
+            "of how groups are recorded than of rates."
+        )
+    if not math.isfinite(one.ratio.high):
+        return f"{one.group}: cannot be told apart; the noise does not tell {found.reference}'s rate from nought."
     process = Span(one.ratio.estimate, one.process_low, one.process_high)
-    between = f"95 %: {ends(one.ratio)} by the noise alone, {ends(process)} with chance"
-    said = f"{at}{one.group}: {ratio} ({between}): {_WORDS[one.verdict]}"
+    said = (
+        f"{one.group}: {figure(one.ratio.estimate, one.ratio)} times the rate of {found.reference} "
+        f"(95 %: {ends(one.ratio)} by the noise alone, {ends(process)} with chance): {_WORDS[one.verdict]}"
+    )
     if one.verdict is Verdict.UNCLEAR:
-        return f"{said}; a difference may be there and be hidden by {_hides(one, found)}."
+        hides = "the noise, or by residents who are not what the census counted" if found.within else "the noise"
+        return f"{said}; a difference may be there and be hidden by {hides}."
     return f"{said}{_tipping(one, found)}."
 
 
-def _hides(one: Comparison, found: Disparity) -> str:
-    if found.within and one.p_adjusted > one.p:
-        return "the noise, or by residents who are not what the census counted"
-    return "the noise"
-
-
 def _tipping(one: Comparison, found: Disparity) -> str:
-    if found.asked.per is not Per.POPULATION or one.tipping == 1.0:
+    if found.asked.per is not Per.POPULATION or one.tipping == 1:
         return ""
     more = "at least" if one.tipping > 1 else "at most"
     return (
