@@ -177,7 +177,9 @@ def _verdict(made: _Measured, at: int, per: Per) -> Verdict:
     if not math.isfinite(made.ratio_ends.high[at]):
         return Verdict.UNCLEAR
     higher = bool(made.difference[at] > 0)
-    if made.process_p_adjusted[at] <= LEVEL and math.isfinite(made.process.high[at]):
+    # Test and interval take chance's variance from different places; a finding needs both.
+    apart = made.process.low[at] > 1 or made.process.high[at] < 1
+    if made.process_p_adjusted[at] <= LEVEL and apart:
         return Verdict.HIGHER if higher else Verdict.LOWER
     return Verdict.PERHAPS_HIGHER if higher else Verdict.PERHAPS_LOWER
 

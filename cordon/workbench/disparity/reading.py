@@ -115,8 +115,8 @@ def ends(span: Span) -> str:
 def _sentence(one: Comparison, found: Disparity) -> str:
     if one.verdict is Verdict.UNSEEN:
         return (
-            f"{one.group}: no records of one of the two, {one.group} and {found.reference}, can be seen, which says more "
-            "of how groups are recorded than of rates."
+            f"{one.group}: no records of one of the two, {one.group} and {found.reference}, can be seen, which "
+            "says more of how groups are recorded than of rates."
         )
     if not math.isfinite(one.ratio.high):
         return f"{one.group}: cannot be told apart; the noise does not tell {found.reference}'s rate from nought."

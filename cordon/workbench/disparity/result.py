@@ -107,9 +107,9 @@ class Comparison:
     def tipping(self) -> float:
         """Times that the group's residents would have to be what they are, against the reference's, for no disparity.
 
-        Of the end of the interval that is nearest to no disparity; 1 where the interval holds it.
+        Of the end of the interval with chance that is nearest to no disparity; 1 where the interval holds it.
         """
-        return min(max(1.0, self.ratio.low), self.ratio.high)
+        return min(max(1.0, self.process_low), self.process_high)
 
 
 @dataclass(frozen=True, slots=True)
