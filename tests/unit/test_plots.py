@@ -285,6 +285,7 @@ def test_an_interval_without_an_estimate_is_drawn_alone():
     assert segments(figure, "panel0-0-interval")[1][1] == 0.8
     assert not points(figure, "panel0-0-untold")
     assert words(figure, "panel0-0-value")[1] == "too noisy to say"
+    assert not found(figure, "panel0-0-absent"), "it is no force without an answer"
 
 
 def test_a_forest_of_coefficients_stands_beside_0_under_its_headings():
