@@ -98,6 +98,7 @@ def importers(library: str) -> set[str]:
             | {f"cordon/workbench/plots/{part}.py" for part in PICTURES},
         ),
         ("rapidfuzz", {"node/suggest/names.py"}),
+        ("statsmodels", {"cordon/workbench/disparity/adjust.py"}),
     ],
 )
 def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):

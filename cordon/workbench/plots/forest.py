@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from cordon.workbench.drawing import Effect, Forest, Mark
 from cordon.workbench.plots.bars import NAMES
-from cordon.workbench.plots.intervals import Limits, draw_intervals
+from cordon.workbench.plots.intervals import Limits, draw_intervals, has_interval
 from cordon.workbench.plots.lettering import height, shorten, width, wrap
 from cordon.workbench.plots.page import LABEL, SMALL, Key, Painting, dress, named
 from cordon.workbench.plots.palette import ABSENT_HATCH, FAINT, GROUND, INK, LOOKS, PALE, RULE
@@ -50,7 +50,9 @@ def painting(forest: Forest) -> Painting:
     ]
     row = max(_ROW, *(height(len(lines), LABEL) + 0.05 for lines in wrapped))
     none = f"{forest.none:g}"
-    absent = any(effect.mark.is_absent for _, effects in forest.groups for effect in effects)
+    absent = any(
+        effect.mark.is_absent and not has_interval(effect.mark) for _, effects in forest.groups for effect in effects
+    )
     said = (
         f"The upright line at {none} stands for no effect.",
         CAPS,
@@ -188,7 +190,7 @@ def _ratio_ticks(limits: Limits, most: int) -> list[float]:
 
 def _draw(axes: Axes, at: float, effect: Effect, limits: Limits, name: str) -> None:
     mark = effect.mark
-    if mark.is_absent:
+    if mark.is_absent and not has_interval(mark):
         span = axes.axhspan(
             at - 0.4, at + 0.4, facecolor=PALE, edgecolor=RULE, hatch=ABSENT_HATCH, linewidth=0, zorder=1
         )

@@ -50,7 +50,7 @@ def draw_intervals(
         limits: of the axis of values: ends beyond are arrows.
         upright: whether values grow upwards.
     """
-    kept = [(place, mark) for place, mark in zip(places, marks, strict=True) if _has_interval(mark)]
+    kept = [(place, mark) for place, mark in zip(places, marks, strict=True) if has_interval(mark)]
     if not kept:
         return
     at = [place for place, _ in kept]
@@ -76,7 +76,7 @@ def draw_intervals(
                 named(line, f"{name}-{word}")
 
 
-def _has_interval(mark: Mark) -> bool:
-    """Whether there is something to draw: one without an estimate needs an end."""
+def has_interval(mark: Mark) -> bool:
+    """Whether there is something to draw: without an estimate, an end."""
     ends_known = not math.isnan(mark.low) and not math.isnan(mark.high)
     return ends_known and (not mark.is_absent or math.isfinite(mark.low) or math.isfinite(mark.high))
