@@ -35,6 +35,12 @@ SPARED = 0.05
 _STEPS = 60
 """Halvings of the bracket of a saddlepoint: as many as a double has digits."""
 
+LEAST_NOISE = 0.7
+"""Deviation of the difference's noise, in units of k, below which rows that come k at once leave steps in its
+distribution that a saddlepoint passes over: there the tail is Chernoff's bound. Noise is below it where a release
+costs epsilon 13 and more.
+"""
+
 FEWEST_ROWS = 1e-200
 """Stands for none, where a quotient by it must be a number."""
 
@@ -161,7 +167,8 @@ def upper_tail(distance: Array, rows: Array, variance: Array, k: Array) -> Array
     u = t * np.sqrt(rows * k * np.cosh(k * t) + variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         correction = np.exp(-(w**2) / 2) / math.sqrt(2 * math.pi) * (1 / u - 1 / w)
-    tail = _erfc(w / math.sqrt(2)).astype(np.float64) / 2 + correction
+    smooth = _erfc(w / math.sqrt(2)).astype(np.float64) / 2 + correction
+    tail = np.where(variance < (LEAST_NOISE * k) ** 2, np.exp(-(w**2) / 2), smooth)
     # Near the middle of the distribution the formula divides zero by zero, and nothing is decided there.
     return np.clip(np.where(w < 1e-2, 0.5, tail), 0.0, 0.5)
 

@@ -14,7 +14,7 @@ from cordon.analyst.residents import check_residents
 from cordon.contract import Contract
 from cordon.errors import QuestionRefused, Refused
 from cordon.manifest import Manifest
-from cordon.query.expression import Part
+from cordon.query.expression import Arithmetic, Constant, Expression, Part, leaves
 from cordon.query.model import MeasureKind
 from cordon.query.sql import parse_sql
 from cordon.query.statement import Statement
@@ -152,26 +152,37 @@ def check_watchable(statement: Statement) -> None:
         )
     if len(statement.question.tables) > 1:
         raise QuestionRefused("a watch compares one table: ROLLUP, CUBE and GROUPING SETS make several")
-    plain = (MeasureKind.COUNT, MeasureKind.COUNT_UNIT, MeasureKind.SUM)
     for output in statement.outputs:
-        part = output.expression
-        if part is not None and not (isinstance(part, Part) and kind_of(part, statement) in plain):
+        if output.expression is not None and not _is_linear(output.expression, statement):
             raise QuestionRefused(
-                f"a watch compares counts and sums; {output.name} is computed from several noised numbers",
+                f"a watch compares counts and sums; {output.name} is none",
                 hint="watch the counts and sums that it is made of",
             )
 
 
-def kind_of(part: Part, statement: Statement) -> MeasureKind:
-    """What a column counts."""
+def kinds_of(statement: Statement) -> tuple[MeasureKind, ...]:
+    """What each column of estimates counts, in the order of the SELECT list; SUM for what is added up of several."""
+    expressions = [output.expression for output in statement.outputs if output.expression is not None]
+    return tuple(
+        _measured(expression, statement) if isinstance(expression, Part) else MeasureKind.SUM
+        for expression in expressions
+    )
+
+
+def _measured(part: Part, statement: Statement) -> MeasureKind:
     return statement.question.measures[part.measure].kind
 
 
-def kinds_of(statement: Statement) -> tuple[MeasureKind, ...]:
-    """What each column of estimates counts, in the order of the SELECT list."""
-    return tuple(
-        kind_of(output.expression, statement) for output in statement.outputs if isinstance(output.expression, Part)
-    )
+def _is_linear(expression: Expression, statement: Statement) -> bool:
+    """Whether a column's noise is Gaussian, so that its interval tells the deviation."""
+    if isinstance(expression, Part):
+        return _measured(expression, statement) in (MeasureKind.COUNT, MeasureKind.COUNT_UNIT, MeasureKind.SUM)
+    if not isinstance(expression, Arithmetic):
+        return isinstance(expression, Constant)
+    sides = (expression.left, expression.right)
+    known = [not leaves(side) for side in sides]
+    allowed = {"+": True, "-": True, "*": any(known), "/": known[1]}[expression.sign]
+    return allowed and all(_is_linear(side, statement) or not leaves(side) for side in sides)
 
 
 def facts(statement: Statement, contract: Contract, manifest: Manifest) -> dict[str, Any]:
@@ -238,7 +249,7 @@ def check_name(name: str) -> str:
     Raises:
         Refused: it is none.
     """
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name) or name.endswith("\n"):
         raise Refused(
             f"{name!r} cannot name a watch",
             hint="lower-case letters, digits, hyphens and underscores, a letter first, at most 40",

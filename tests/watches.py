@@ -1,0 +1,73 @@
+"""A watch over the federation in one process: real session, real account, real parties; time is a number."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from members import COUNT, PURPOSE, Members
+
+from cordon.workbench.session import Session
+from cordon.workbench.watch.folder import Folder, Watches
+from cordon.workbench.watch.plan import Wanted, make_saved
+from cordon.workbench.watch.release import Run, run_release
+from cordon.workbench.watch.schedule import Every, next_slot, slot_of
+from node.config import NodeConfig
+
+
+class Watching:
+    """One analyst's watch, and the clock that it goes by."""
+
+    def __init__(self, members: Members, **wanted: Any) -> None:
+        """Add it."""
+        self.members = members
+        self.said: list[str] = []
+        options = {
+            "name": "roles", "sql": COUNT, "purpose": PURPOSE, "every": Every.MONTH, "epsilon": "1", "budget": "8",
+            "attempts": 1,
+        } | wanted  # fmt: skip
+        self.name = str(options["name"])
+        session = self.session()
+        Watches(session.client).add(make_saved(Wanted(**options), session, now=int(members.now)))
+
+    def session(self) -> Session:
+        """A new process's session."""
+        return Session(self.members.client(), note=self.said.append)
+
+    @property
+    def folder(self) -> Folder:
+        """As a new process reads it."""
+        return Watches(self.session().client).open(self.name)
+
+    def run(self, *, now: int | None = None, anew: bool = True) -> Run:
+        """One run, as a process of its own."""
+        moment = int(self.members.now if now is None else now)
+        return run_release(self.session(), self.folder, now=moment, anew=anew, tell=self.said.append)
+
+    def later(self, months: int = 1) -> int:
+        """A moment in a later slot; the federation's clock goes with it."""
+        every = self.folder.saved.every
+        day = slot_of(every, int(self.members.now))
+        for _ in range(months):
+            day = next_slot(every, day)
+        self.members.now = datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()
+        self.members.run(self.members.queries.pass_time())
+        self.members.keep_links()
+        return int(self.members.now)
+
+    @property
+    def charged(self) -> dict[str, int]:
+        """What each force's ledger has charged the analyst's queries with, in nano-rho."""
+        found = {}
+        for force, member in self.members.members.items():
+            rows = member.ledger._sql.execute("SELECT coalesce(sum(rho), 0) FROM charge").fetchall()
+            found[force] = int(rows[0][0])
+        return found
+
+    @property
+    def written(self) -> int:
+        """What the account says of all years, in nano-rho."""
+        return sum(item.nano for item in self.folder.account().counted)
+
+
+__all__ = ["NodeConfig", "Watching"]
