@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from members import COUNT, PURPOSE, Members
@@ -12,7 +14,6 @@ from cordon.workbench.watch.folder import Folder, Watches
 from cordon.workbench.watch.plan import Wanted, make_saved
 from cordon.workbench.watch.release import Run, run_release
 from cordon.workbench.watch.schedule import Every, next_slot, slot_of
-from node.config import NodeConfig
 
 
 class Watching:
@@ -27,6 +28,8 @@ class Watching:
             "attempts": 1,
         } | wanted  # fmt: skip
         self.name = str(options["name"])
+        self._before = 0
+        self._before = self.charged
         session = self.session()
         Watches(session.client).add(make_saved(Wanted(**options), session, now=int(members.now)))
 
@@ -56,13 +59,9 @@ class Watching:
         return int(self.members.now)
 
     @property
-    def charged(self) -> dict[str, int]:
-        """What each force's ledger has charged the analyst's queries with, in nano-rho."""
-        found = {}
-        for force, member in self.members.members.items():
-            rows = member.ledger._sql.execute("SELECT coalesce(sum(rho), 0) FROM charge").fetchall()
-            found[force] = int(rows[0][0])
-        return found
+    def charged(self) -> int:
+        """What the force that was charged most has charged since the watch was added, in nano-rho."""
+        return max(_charged(member.config.ledger) for member in self.members.members.values()) - self._before
 
     @property
     def written(self) -> int:
@@ -70,4 +69,9 @@ class Watching:
         return sum(item.nano for item in self.folder.account().counted)
 
 
-__all__ = ["NodeConfig", "Watching"]
+def _charged(ledger: Path) -> int:
+    database = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10)
+    try:
+        return int(database.execute("SELECT coalesce(sum(rho), 0) FROM charge").fetchone()[0])
+    finally:
+        database.close()

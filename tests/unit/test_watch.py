@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -107,9 +108,7 @@ def test_tails_are_those_of_the_exact_distribution(k, sigma):
     for rows in (0.1, 1.0, 30.0, 300.0):
         for distance in np.array([2, 4, 6]) * np.sqrt(k * rows + sigma**2):
             groups = np.arange(-600, 601)
-            exact = (
-                skellam.pmf(groups, rows / 2 / k, rows / 2 / k) * norm.sf((distance - k * groups) / sigma)
-            ).sum()
+            exact = (skellam.pmf(groups, rows / 2 / k, rows / 2 / k) * norm.sf((distance - k * groups) / sigma)).sum()
             assert _tail(distance, rows, sigma, k) == pytest.approx(exact, rel=0.05, abs=1e-14)
 
 
@@ -189,7 +188,11 @@ def test_what_could_not_be_compared_cell_by_cell_is_refused(columns, words):
     with pytest.raises(QuestionRefused, match=words):
         check_watchable(statement)
     check_watchable(
-        parse_sql("SELECT COUNT(*), SUM(loss), COUNT(*) - COUNT_IF(role = 'victim') FROM persons", {"persons": person_contract()}, ["kent"])
+        parse_sql(
+            "SELECT COUNT(*), SUM(loss), COUNT(*) - COUNT_IF(role = 'victim') FROM persons",
+            {"persons": person_contract()},
+            ["kent"],
+        )
     )
 
 
@@ -414,9 +417,8 @@ def test_a_signed_file_of_another_kind_is_no_entry(made, key):
 
 def test_a_second_run_is_refused_while_one_holds_the_watch(made):
     """Two runs would both spend; the second asks nothing."""
-    with made().locked():
-        with pytest.raises(Refused, match="another process"), made().locked():
-            pass
+    with made().locked(), pytest.raises(Refused, match="another process"), made().locked():
+        pass
     with made().locked():
         pass
 
@@ -474,8 +476,8 @@ def test_an_alert_that_was_changed_is_not_sent(made):
 class Hook(BaseHTTPRequestHandler):
     """A webhook that answers as it is told, and remembers."""
 
-    statuses: list[int] = []
-    seen: list[tuple[str, dict[str, str], bytes]] = []
+    statuses: ClassVar[list[int]] = []
+    seen: ClassVar[list[tuple[str, dict[str, str], bytes]]] = []
 
     def do_POST(self) -> None:
         """Take one."""
@@ -486,8 +488,6 @@ class Hook(BaseHTTPRequestHandler):
         if 300 <= status < 400:
             self.send_header("Location", "/elsewhere")
         self.end_headers()
-
-    do_GET = do_POST
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
