@@ -47,16 +47,9 @@ class Watching:
         moment = int(self.members.now if now is None else now)
         return run_release(self.session(), self.folder, now=moment, anew=anew, tell=self.said.append)
 
-    def later(self, months: int = 1) -> int:
-        """A moment in a later slot; the federation's clock goes with it."""
-        every = self.folder.saved.every
-        day = slot_of(every, int(self.members.now))
-        for _ in range(months):
-            day = next_slot(every, day)
-        self.members.now = datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()
-        self.members.run(self.members.queries.pass_time())
-        self.members.keep_links()
-        return int(self.members.now)
+    def later(self) -> int:
+        """A moment in the next slot; the federation's clock goes with it."""
+        return moved_on(self.members, self.folder.saved.every)
 
     @property
     def charged(self) -> int:
@@ -67,6 +60,15 @@ class Watching:
     def written(self) -> int:
         """What the account says of all years, in nano-rho."""
         return sum(item.nano for item in self.folder.account().counted)
+
+
+def moved_on(members: Members, every: Every = Every.MONTH) -> int:
+    """Let time pass to a moment in the next slot, for everybody."""
+    day = next_slot(every, slot_of(every, int(members.now)))
+    members.now = datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()
+    members.run(members.queries.pass_time())
+    members.keep_links()
+    return int(members.now)
 
 
 def _charged(ledger: Path) -> int:

@@ -89,7 +89,7 @@ def add(
     profile: ProfileOption = None,
 ) -> None:
     """Save a question that `cordon watch run` asks again, and set a yearly budget aside for it. Asks nothing yet."""
-    notes, now = Console(stderr=True), int(time.time())
+    notes, now = Console(stderr=True), _now()
     _check_plain(form)
     wanted = Wanted(
         name, typed(sql), purpose, every, epsilon, budget, attempts, against, natural, least_change,
@@ -109,7 +109,7 @@ def add(
 @app.command("list")
 def list_command(form: FormatOption = Format.TABLE, output: OutputOption = None, profile: ProfileOption = None) -> None:
     """List your watches, and what each has spent this year. Asks nobody."""
-    notes, now = Console(stderr=True), int(time.time())
+    notes, now = Console(stderr=True), _now()
     check_output(form, output)
     with session(profile, notes) as opened:
         watches = Watches(opened.client)
@@ -123,7 +123,7 @@ def show(
     name: NameArgument, form: FormatOption = Format.TABLE, output: OutputOption = None, profile: ProfileOption = None
 ) -> None:
     """Show a watch: its releases so far, what it has spent, and what a year of it costs. Asks nobody."""
-    notes, now = Console(stderr=True), int(time.time())
+    notes, now = Console(stderr=True), _now()
     check_output(form, output)
     with session(profile, notes) as opened:
         folder = Watches(opened.client).open(name)
@@ -235,7 +235,7 @@ def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: 
         try:
             with may_leave(teller, notes), notes.status("") as status:
                 teller.show = status.update
-                came = run_release(opened, folder, now=int(time.time()), anew=anew, tell=tell, on_event=teller)
+                came = run_release(opened, folder, now=_now(), anew=anew, tell=tell, on_event=teller)
             notes.print(came.text, highlight=False, markup=False, soft_wrap=True)
         finally:
             _tell_alerts(folder, form)
@@ -255,7 +255,7 @@ def _tell_alerts(folder: Folder, form: Format) -> None:
 
 
 def _rehearse(folder: Folder, opened: Session, form: Format, notes: Console) -> None:
-    saved, now = folder.saved, int(time.time())
+    saved, now = folder.saved, _now()
     account = folder.account()
     planned = year_plan(saved, opened, account, now=now)
     _show_plan(saved, planned, form)
@@ -277,6 +277,10 @@ def _show_plan(saved: Saved, planned: YearPlan, form: Format) -> None:
 
 def _head(saved: Saved) -> str:
     return f"{saved.name}: {saved.sql}\nof {saved.dataset}, every {saved.every}, against {saved.against}"
+
+
+def _now() -> int:
+    return int(time.time())
 
 
 def _check_plain(form: Format) -> None:
