@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
 
@@ -22,9 +23,14 @@ COMMANDS = {
     "node": ("Run one force's node.", "node"),
     "coordinator": ("Run the coordinator.", "coordinator"),
     "keys": ("Make and inspect keys, certificates and manifests.", ""),
+    "completion": ("Print what makes your shell complete commands and options: bash, zsh, fish or powershell.", ""),
 }
 """What each command does, and the extra of the distribution that it needs."""
 
+COMPLETING = "_CORDON_COMPLETE"
+"""Set by a shell that asks what could stand where the cursor is."""
+
+_COMPLETION = "completion"
 _INTERRUPTED = 130
 _USAGE = 2
 
@@ -36,22 +42,46 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
+    if COMPLETING in os.environ:
+        _complete()
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help", "--version"):
         sys.stdout.write(f"cordon {version('cordon')}\n" if name == "--version" else _help())
         return 0 if arguments else _USAGE
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
+    found = _points()
+    if name not in (*found, _COMPLETION):
         sys.stderr.write(f"error: there is no command {name!r}\n\n{_help()}")
         return _USAGE
     try:
-        return _run_command(found[name], arguments[1:])
+        return _print_completion(arguments[1:]) if name == _COMPLETION else _run_command(found[name], arguments[1:])
     except CordonError as error:
         sys.stderr.write(_described(error))
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return _INTERRUPTED
+
+
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _complete() -> None:
+    # Not at the top: every command would wait for it.
+    from cordon.completion import complete  # noqa: PLC0415
+
+    complete(_points(), {name: words for name, (words, _) in COMMANDS.items()})
+
+
+def _print_completion(arguments: list[str]) -> int:
+    from cordon.completion import SHELLS, print_script  # noqa: PLC0415
+
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        sys.stdout.write(f"usage: cordon completion {'|'.join(SHELLS)}\n\nFor example, in ~/.bashrc:\n\n")
+        sys.stdout.write('  eval "$(cordon completion bash)"\n')
+        return 0 if arguments in (["-h"], ["--help"]) else _USAGE
+    print_script(arguments[0])
+    return 0
 
 
 def _run_command(point: EntryPoint, arguments: list[str]) -> int:

@@ -171,6 +171,26 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
     sync_folder(path.parent)
 
 
+def replace_file(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file whole and durably, in the place of the one that may be there: readers see either.
+
+    Raises:
+        Misconfigured: it cannot be written.
+    """
+    building = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        building.replace(path)
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        building.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def _link(building: Path, path: Path) -> None:
     try:
         os.link(building, path)

@@ -79,7 +79,9 @@ class Library:
         """
         self._folder = workspace
         self._keys = governance_keys
-        self._mirror = Mirror(workspace / FILE)
+        # Two sessions may begin in one workspace at once, and only one can make the file.
+        with locked(workspace / f"{FILE}.opening.lock"):
+            self._mirror = Mirror(workspace / FILE)
 
     def close(self) -> None:
         """Close its file."""

@@ -48,6 +48,11 @@ def profiles_folder() -> Path:
     return Path.home() / ".config" / "cordon"
 
 
+def known_profiles() -> list[str]:
+    """Names of the profiles in `profiles_folder`."""
+    return sorted(path.stem for path in profiles_folder().glob("*.toml"))
+
+
 def find_profile(named: Path | str | None) -> Path:
     """Where a profile lies: at a path, or under a name in `profiles_folder`.
 
@@ -67,7 +72,7 @@ def read_profile(named: Path | str | None) -> Profile:
     """
     found = find_profile(named)
     if not found.is_file():
-        known = ", ".join(sorted(path.stem for path in profiles_folder().glob("*.toml")))
+        known = ", ".join(known_profiles())
         raise Misconfigured(
             f"there is no profile at {found}",
             hint=f"name one with --profile or {VARIABLE}; "

@@ -15,7 +15,7 @@ from pathlib import Path
 from cordon.analyst.vintages import Vintages
 from cordon.envelope import Envelope, from_json, to_json
 from cordon.errors import Malformed, Misconfigured, Refused, Untrusted
-from cordon.keyfile import OWNER_ONLY, sync_folder, write_new
+from cordon.keyfile import OWNER_ONLY, replace_file, sync_folder, write_new
 from cordon.units import Digest
 
 _QUERY, _SQL, _SECRET, _SEED, _VINTAGES, _OPENING, _ANSWER, _PUBLISHED = (
@@ -218,19 +218,11 @@ class Workspace:
                 f"the coordinator shows manifest version {version}; version {known[0]} was seen before",
                 hint="ask governance which one holds",
             )
-        building = self._path / f"{_MANIFEST}.{os.getpid()}"
-        with building.open("w", encoding="utf-8") as file:
-            file.write(f"{version} {digest.hex()}")
-            file.flush()
-            os.fsync(file.fileno())
-        building.replace(path)
-        sync_folder(self._path)
+        replace_file(path, f"{version} {digest.hex()}".encode(), mode=OWNER_ONLY)
 
     def keep_catalogue(self, encoded: bytes) -> None:
         """Remember the newest catalogue, so that `explain` need not ask anybody."""
-        building = self._path / f"{_CATALOGUE}.{os.getpid()}"
-        building.write_bytes(encoded)
-        building.replace(self._path / _CATALOGUE)
+        replace_file(self._path / _CATALOGUE, encoded, mode=OWNER_ONLY)
 
     def catalogue(self) -> bytes | None:
         """The newest catalogue that was fetched."""

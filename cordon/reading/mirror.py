@@ -81,17 +81,25 @@ class Mirror:
             self.sql.execute("PRAGMA journal_mode = WAL")
             self.sql.execute("PRAGMA synchronous = NORMAL")
             self.sql.execute("PRAGMA cache_size = -32768")
-            if not self.sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                with self.transaction():
-                    for statement in _SCHEMA.split(";\n"):
-                        self.sql.execute(statement)
-                    self.set("format", FORMAT)
+            if self._is_empty():
+                self._make()
             if self.get("format") != FORMAT:
                 raise Misconfigured(f"{path} is a mirror of another version", hint="remove it; it is read anew")
         except (sqlite3.Error, OSError) as error:
             raise Misconfigured(
                 f"cannot open the mirror {path}: {error}", hint="remove it if it is damaged; it is read anew"
             ) from None
+
+    def _make(self) -> None:
+        with self.transaction():
+            # Another process may have been quicker.
+            if self._is_empty():
+                for statement in _SCHEMA.split(";\n"):
+                    self.sql.execute(statement)
+                self.set("format", FORMAT)
+
+    def _is_empty(self) -> bool:
+        return not self.sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     def close(self) -> None:
         """Close the file."""

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cordon.analyst.profile import known_profiles
 from cordon.analyst.progress import Teller, may_leave
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
@@ -24,6 +25,7 @@ ProfileOption = Annotated[
     str | None,
     typer.Option(
         "--profile",
+        autocompletion=known_profiles,
         help="Your TOML profile, or the name of one in ~/.config/cordon; else $CORDON_PROFILE, else 'analyst'.",
     ),
 ]

@@ -19,6 +19,7 @@ from rich.console import Console
 from cordon.analyst.render import Format as Shown
 from cordon.analyst.render import print_answer
 from cordon.errors import Misconfigured, Refused
+from cordon.keyfile import replace_file
 from cordon.workbench.answer import Answer
 from cordon.workbench.extras import needed
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 
+
+FOR_ALL = 0o666
+"""Mode of a result, as far as the umask allows."""
 
 PICTURES = (".png", ".svg")
 """Endings of files that pictures are drawn to."""
@@ -112,7 +116,7 @@ def write_bytes(content: bytes, form: Format, output: Path | None) -> None:
         Misconfigured: the file cannot be written.
     """
     if output is not None:
-        replace(output, content)
+        replace_file(output, content, mode=FOR_ALL)
     elif sys.stdout.isatty():
         raise Refused(f"{form} is not for a terminal", hint="name a file with --output, or pipe it")
     else:
@@ -167,21 +171,6 @@ def check_place(path: Path) -> None:
         raise Misconfigured(f"cannot write {path}: {folder} is closed to us")
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole: who reads it meanwhile sees the old one or the new one.
-
-    Raises:
-        Misconfigured: it cannot be written.
-    """
-    building = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        building.write_bytes(content)
-        building.replace(path)
-    except OSError as error:
-        building.unlink(missing_ok=True)
-        raise Misconfigured(f"cannot write {path}: {error.strerror}") from None
-
-
 @contextmanager
 def _console(output: Path | None, out: Console) -> Iterator[Console]:
     if output is None:
@@ -189,7 +178,7 @@ def _console(output: Path | None, out: Console) -> Iterator[Console]:
         return
     buffer = io.StringIO()
     yield Console(file=buffer, width=max(out.width, 200))
-    replace(output, buffer.getvalue().encode())
+    replace_file(output, buffer.getvalue().encode(), mode=FOR_ALL)
 
 
 def _binary(form: Format, table: pa.Table) -> bytes:

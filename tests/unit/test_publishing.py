@@ -7,9 +7,9 @@ import pytest
 
 from cordon.analyst.document import read_document
 from cordon.analyst.publish import Prepared
-from cordon.workbench.releases_cli import _terms
 from cordon.errors import Malformed
 from cordon.units import Digest
+from cordon.workbench.releases_cli import _terms
 
 ANSWER = {"sql": "SELECT COUNT(*) FROM nominals", "rows": [{}]}
 
