@@ -6,10 +6,16 @@ import asyncio
 import csv
 import io
 import json
+import re
+import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import typer
 from members import COUNT, PURPOSE, Members
 from watches import moved_on
 
@@ -188,3 +194,33 @@ def test_the_loop_goes_on_where_nobody_answers_and_ends_where_the_watch_ends(mon
         asyncio.run(cli.keep_running(one, Notes(), now=lambda: 0.0))
     assert slept == [cli.AGAIN_SECONDS, 5.0]
     assert told == ["warning: gone; trying again later"]
+
+
+UNITS = Path(__file__).parents[2] / "deploy" / "systemd" / "user"
+
+
+def test_the_timers_unit_starts_a_command_that_exists():
+    """What the analyst's unit starts is today's command line, and the timer is of the unit's name."""
+    service = (UNITS / "cordon-watch@.service").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ExecStart=(.*)$", service, re.MULTILINE)
+    program, command, sub, name, *options = line.split()
+    assert (program, command, name) == ("/opt/cordon/bin/cordon", "watch", "%i")
+    known = {option for parameter in typer.main.get_group(cli.app).commands[sub].params for option in parameter.opts}
+    assert {option for option in options if option.startswith("--")} <= known
+    assert (UNITS / "cordon-watch@.timer").is_file()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
+    """`systemd-analyze verify` accepts both, for a watch of some name."""
+    here = str(Path(sys.executable).with_name("cordon"))
+    made = []
+    for kind in ("service", "timer"):
+        text = (UNITS / f"cordon-watch@.{kind}").read_text(encoding="utf-8").replace("/opt/cordon/bin/cordon", here)
+        (tmp_path / f"cordon-watch@.{kind}").write_text(text, encoding="utf-8")
+        made.append(str(tmp_path / f"cordon-watch@stops.{kind}"))
+        (tmp_path / f"cordon-watch@stops.{kind}").symlink_to(tmp_path / f"cordon-watch@.{kind}")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *made], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
