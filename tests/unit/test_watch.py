@@ -29,12 +29,14 @@ from cordon.estimate.interval import REACH_95
 from cordon.query.sql import parse_sql
 from cordon.units import Rho
 from cordon.workbench.answer import Answer
+from cordon.workbench.drawing import Lines
 from cordon.workbench.watch import delivery
 from cordon.workbench.watch.account import Account, BudgetEnded, Found, Reserved, Settled
-from cordon.workbench.watch.alert import Alert, stopped_alert
+from cordon.workbench.watch.alert import Alert, change_alert, stopped_alert
 from cordon.workbench.watch.change import Pair, findings, holm, most_rows, upper_tail
 from cordon.workbench.watch.cli import AGAIN_SECONDS, until_due
 from cordon.workbench.watch.comparing import compared
+from cordon.workbench.watch.drawing import Point, drawing_of
 from cordon.workbench.watch.folder import ENTRY, WATCH, Folder
 from cordon.workbench.watch.plan import share
 from cordon.workbench.watch.saved import Natural, Saved, check_name, check_watchable
@@ -597,3 +599,41 @@ def test_a_secret_is_the_owners_and_long_enough(tmp_path):
 def test_the_contract_that_clusters_are_read_from_is_the_examples():
     """The example's persons have three rows at most, as the test above counts on."""
     assert Contract.from_toml(PERSON_CONTRACT).unit.max_rows_per_unit == 3
+
+
+# Pictures
+
+
+def point(slot: str, rows: dict[str, float], query: str, forces: tuple[str, ...] = ("kent",)) -> Point:
+    """One release."""
+    document = dict(answer(rows, forces).document) | {
+        "query": query, "protected_unit": "one row", "declined": [], "did_not_answer": [], "lost": [],
+        "opened_at": "2026-11-28T00:00:00+00:00",
+    }  # fmt: skip
+    return Point(slot, Answer(document))
+
+
+def test_a_picture_has_every_release_its_interval_and_its_alerts():
+    """One line a cell, one place a slot; a cell that a release lacks is absent there and no zero."""
+    points = [point("2026-10", {"Red": 50}, "aa" * 32), point("2026-11", {"Red": 90, "Blue": 5}, "bb" * 32)]
+    (found,) = findings([pair(50, 90, key="Red", sigma=1)], releases=12, least_change=0)
+    raised = change_alert(
+        saved(), SimpleNamespace(hex=lambda: WATCH_ID),  # type: ignore[arg-type]
+        (points[0].answer, with_dataset(points[1].answer)), [found], slots=("2026-10", "2026-11"), at=NOW, notes=(),
+    )  # fmt: skip
+    drawn = drawing_of(saved(), points, [raised], "spent little")
+    assert isinstance(drawn, Lines)
+    red, blue = drawn.series
+    assert [(mark.label, mark.estimate, mark.low) for mark in red.marks] == [("2026-10", 50, 41), ("2026-11", 90, 81)]
+    assert blue.marks[0].is_absent
+    assert blue.marks[1].noisy
+    assert [(c.series, c.label, c.words) for c in drawn.changes] == [("Red", "2026-11", "+40")]
+    assert drawn.captions.title == saved().sql
+    assert "protected: one row" in drawn.captions.lines
+    with pytest.raises(Refused, match="no release"):
+        drawing_of(saved(), [], [], "")
+
+
+def with_dataset(of: Answer) -> Answer:
+    """The same with what an alert tells beside its cells."""
+    return Answer(dict(of.document) | {"dataset": "events v1", "caveat": "a row is not a person"})
