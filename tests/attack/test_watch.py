@@ -21,6 +21,7 @@ from cordon.query.plan import make_plan
 from cordon.query.sql import parse_sql
 from cordon.units import Rho
 from cordon.wire.messages import Submitted
+from cordon.workbench.session import Session
 from cordon.workbench.watch import folder as folders
 from cordon.workbench.watch.account import Account, BudgetEnded, Reserved, Settled
 from cordon.workbench.watch.folder import Watches
@@ -315,6 +316,34 @@ def test_a_run_beside_a_run_asks_nothing(members):
     assert watch.charged == watch.written == watch.folder.saved.nano_rho
 
 
+@pytest.mark.slow
+def test_a_release_that_fails_counts_in_full_and_is_not_asked_again(members):
+    """No force is ready: nothing is known of charges, the reservation stands, and the slot is used up."""
+    watch = Watching(members, name="fails", attempts=2)
+    members.silent = set(members.members)
+    try:
+        assert watch.run().came is Came.FAILED
+    finally:
+        members.silent = set()
+    assert watch.written == watch.folder.saved.most.nano > watch.charged
+    assert watch.run().came is Came.NOT_DUE
+
+
+def test_what_was_never_signed_counts_for_nothing(members, monkeypatch):
+    """A release that is refused before a query is kept gives its reservation back, and the slot stays due."""
+    watch = Watching(members, name="unsigned")
+
+    def refuse(*_, **__):
+        raise Refused("no")
+
+    monkeypatch.setattr(Session, "query", refuse)
+    for _ in range(2):
+        with pytest.raises(Refused, match="no"):
+            watch.run()
+    account = watch.folder.account()
+    assert (watch.written, len(account.releases), account.newest_slot) == (0, 2, None)
+
+
 def test_a_question_that_would_not_be_the_same_is_not_asked(members, monkeypatch):
     """A force that joined, another delta, another price: each is named, an alert says so once, nothing is spent."""
     watch = Watching(members, name="strange")
@@ -333,10 +362,9 @@ def test_a_question_that_would_not_be_the_same_is_not_asked(members, monkeypatch
         "read as another question": {"question": "ab" * 32},
         "lists no purpose": {"purpose": "curiosity"},
     }
-    for words, update in changed.items():
-        for _ in range(2):
-            with pytest.raises(Strange, match=words):
-                run_with(watch, genuine.model_copy(update=update))
+    for words, update in [*changed.items(), *list(changed.items())[:1]]:
+        with pytest.raises(Strange, match=words):
+            run_with(watch, genuine.model_copy(update=update))
     alerts = watch.folder.alerts()
     assert {alert.kind for alert in alerts} == {"question"}
     assert len(alerts) == len(changed)

@@ -306,6 +306,20 @@ def test_a_slot_is_used_up_by_a_query_and_not_by_a_crash_before_it():
     assert Account.of([reserved(1), settled(2, 1)]).newest_slot == date(2026, 11, 1)
 
 
+def test_a_release_is_compared_with_the_last_one_or_with_the_year_before():
+    """Releases without an answer are passed over; where the year before has none, nothing is compared."""
+    entries = []
+    for slot in ("2025-11-01", "2026-10-01", "2026-11-01"):
+        begun = len(entries) + 1
+        entries += [reserved(begun, slot=slot), settled(begun + 1, begun, query=f"{begun:064x}")]
+    entries.insert(4, reserved(7, slot="2026-10-15"))
+    account = Account.of(entries)
+    first, last, newest = account.answered
+    year = saved(against="year-before")
+    assert (account.earlier(newest, saved()), account.earlier(newest, year)) == (last, first)
+    assert (account.earlier(last, year), account.earlier(first, saved())) == (None, None)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -26,7 +26,6 @@ from cordon.errors import Refused, Unavailable
 from cordon.manifest import read_manifest
 from cordon.workbench.session import Session
 from cordon.workbench.watch import cli
-from cordon.workbench.watch.account import Account
 from cordon.workbench.watch.schedule import Every
 from demo.nominals import write_nominals
 from node.config import NodeConfig
@@ -167,32 +166,27 @@ def test_sums_are_watched_only_where_an_alert_says_no_more_than_it_can(cordon):
 
 def test_the_loop_goes_on_where_nobody_answers_and_ends_where_the_watch_ends(monkeypatch):
     """A federation that cannot be reached is tried again; what stops a watch stops the loop."""
-    told, slept, runs = [], [], iter([Unavailable("gone"), "folder", Refused("the budget ended")])
+    told, slept, clock = [], [], [0.0]
+    runs = iter([Unavailable("gone"), 2.5 * cli.AGAIN_SECONDS, Refused("the budget ended")])
 
     def one():
         came = next(runs)
         if isinstance(came, Exception):
             raise came
-        return Bare()
-
-    class Bare:
-        saved = None
-
-        def account(self):
-            return Account()
+        return came
 
     async def sleep(seconds):
         slept.append(seconds)
+        clock[0] += seconds
 
     class Notes:
         def print(self, text, **_):
             told.append(text)
 
-    monkeypatch.setattr(cli, "until_due", lambda *_: 5.0)
     monkeypatch.setattr(cli.asyncio, "sleep", sleep)
     with pytest.raises(Refused, match="budget ended"):
-        asyncio.run(cli.keep_running(one, Notes(), now=lambda: 0.0))
-    assert slept == [cli.AGAIN_SECONDS, 5.0]
+        asyncio.run(cli.keep_running(one, Notes(), now=lambda: clock[0]))
+    assert slept == [cli.AGAIN_SECONDS * part for part in (1, 1, 1, 0.5)]
     assert told == ["warning: gone; trying again later"]
 
 

@@ -15,7 +15,8 @@ from pydantic import Field, TypeAdapter
 
 from cordon.errors import Refused
 from cordon.units import Rho
-from cordon.workbench.watch.saved import Hex32, Kept, Nano, Saved, Seconds, Text
+from cordon.workbench.watch.saved import Against, Hex32, Kept, Nano, Saved, Seconds, Text
+from cordon.workbench.watch.schedule import year_before
 
 Year = Annotated[int, Field(ge=1970, lt=7000)]
 Number = Annotated[int, Field(ge=1, lt=10**6)]
@@ -161,6 +162,14 @@ class Account:
     def newest_slot(self) -> date | None:
         """The newest slot that a query was sent in: no other is sent in it, whatever became of that one."""
         return max((release.slot for release in self.releases if release.query is not None), default=None)
+
+    def earlier(self, release: Release, saved: Saved) -> Release | None:
+        """The answered release that one is compared with; None where there is none."""
+        others = [other for other in self.answered if other.number < release.number]
+        if saved.against is Against.YEAR_BEFORE:
+            wanted = year_before(saved.every, release.slot)
+            others = [other for other in others if other.slot == wanted]
+        return others[-1] if others else None
 
     def check_room(self, saved: Saved, period: int) -> None:
         """Check that the year's budget covers a release with all its attempts.

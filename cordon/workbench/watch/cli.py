@@ -42,9 +42,9 @@ from cordon.workbench.watch.saved import Against, Natural, Saved
 from cordon.workbench.watch.schedule import Every, named, next_slot, slot_of
 
 AGAIN_SECONDS = 3_600.0
-"""Most that the loop sleeps: a machine that slept, or records that came late, are noticed after that."""
-
-DAY_SECONDS = 86_400
+"""After so long the loop looks again where a release is due that no force has new records for, where nobody could be
+reached, and where an alert was not taken.
+"""
 
 app = typer.Typer(
     help="Ask a saved question again on a schedule, and tell of significant change.",
@@ -175,11 +175,11 @@ def run(
         with session(profile, notes) as opened:
             _rehearse(Watches(opened.client).open(name), opened, form, notes)
     elif once:
-        _, came = _one(name, profile, form, notes, anew=anew)
+        _, came, _ = _one(name, profile, form, notes, anew=anew)
         if came.came is Came.FAILED:
             raise Refused(came.text, hint=f"'cordon follow {str(came.query_id)[:16]}' says more")
     else:
-        asyncio.run(keep_running(lambda: _one(name, profile, form, notes, anew=anew)[0], notes))
+        asyncio.run(keep_running(lambda: _wait(_one(name, profile, form, notes, anew=anew)), notes))
 
 
 @app.command()
@@ -190,11 +190,12 @@ def remove(name: NameArgument, profile: ProfileOption = None) -> None:
     sys.stdout.write(f"removed; its releases lie in {aside}\n")
 
 
-async def keep_running(one: Callable[[], Folder], notes: Console, *, now: Callable[[], float] = time.time) -> None:
+async def keep_running(one: Callable[[], float], notes: Console, *, now: Callable[[], float] = time.time) -> None:
     """Run a watch whenever it is due, until it is stopped or has to stop.
 
     Args:
-        one: a run; returns the watch's folder.
+        one: a run; returns how many seconds from then on the next is due.
+        now: seconds since 1970-01-01 UTC.
 
     Raises:
         CordonError: it cannot go on. A federation that cannot be reached is tried again.
@@ -202,12 +203,14 @@ async def keep_running(one: Callable[[], Folder], notes: Console, *, now: Callab
     loop = asyncio.get_running_loop()
     while True:
         try:
-            folder = await loop.run_in_executor(None, one)
-            wait = until_due(folder.saved, folder.account(), now())
+            wait = await loop.run_in_executor(None, one)
         except Unavailable as error:
             notes.print(f"warning: {error}; trying again later", style="yellow", highlight=False, markup=False)
             wait = AGAIN_SECONDS
-        await asyncio.sleep(min(wait, AGAIN_SECONDS))
+        due = now() + wait
+        # In short sleeps: the clock of a sleep may stand still while a machine does.
+        while (left := due - now()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
+            await asyncio.sleep(min(left, AGAIN_SECONDS))
 
 
 def until_due(saved: Saved, account: Account, now: float) -> float:
@@ -223,8 +226,8 @@ def until_due(saved: Saved, account: Account, now: float) -> float:
     return max(1.0, datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() - now)
 
 
-def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: bool) -> tuple[Folder, Run]:
-    """One run, with what lies in the outbox delivered also where the run fails."""
+def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: bool) -> tuple[Folder, Run, int]:
+    """One run, with what lies in the outbox delivered also where the run fails; and how many alerts were not taken."""
 
     def tell(text: str) -> None:
         notes.print(text, style="yellow" if text.startswith("warning") else "dim", highlight=False, markup=False)
@@ -239,8 +242,15 @@ def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: 
             notes.print(came.text, highlight=False, markup=False, soft_wrap=True)
         finally:
             _tell_alerts(folder, form)
-            deliver(folder, tell)
-    return folder, came
+            waiting = deliver(folder, tell)
+    return folder, came, waiting
+
+
+def _wait(done: tuple[Folder, Run, int]) -> float:
+    """Until the next run; alerts that were not taken are tried again before."""
+    folder, _, waiting = done
+    wait = until_due(folder.saved, folder.account(), time.time())
+    return min(wait, AGAIN_SECONDS) if waiting else wait
 
 
 def _tell_alerts(folder: Folder, form: Format) -> None:

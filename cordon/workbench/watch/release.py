@@ -25,8 +25,8 @@ from cordon.workbench.watch.alert import Alert, change_alert, stopped_alert
 from cordon.workbench.watch.change import findings
 from cordon.workbench.watch.comparing import compared
 from cordon.workbench.watch.folder import Folder
-from cordon.workbench.watch.saved import Against, Saved, Strange, check_same
-from cordon.workbench.watch.schedule import named, next_slot, slot_of, year_before
+from cordon.workbench.watch.saved import Saved, Strange, check_same
+from cordon.workbench.watch.schedule import named, next_slot, slot_of
 
 CLOCK_SECONDS = 3_600
 """Most that clock and register may be apart where a new year's budget begins. docs/privacy.md §5."""
@@ -247,7 +247,7 @@ class _Running:
     def _alerts(
         self, release: Release, answer: Answer | None, statement: Statement, contract: Contract
     ) -> tuple[tuple[Alert, ...], str]:
-        earlier = self._earlier(release)
+        earlier = self._account.earlier(release, self._saved)
         before = None if earlier is None else self._recalled(earlier)
         if answer is None or earlier is None or before is None:
             return (), "the release has nothing to be compared with"
@@ -263,13 +263,6 @@ class _Running:
             saved, self._folder.watch_id, (before, answer), found, slots=slots, at=self._now, notes=comparison.notes
         )
         return (alert,), alert.text
-
-    def _earlier(self, release: Release) -> Release | None:
-        others = [other for other in self._account.answered if other.number < release.number]
-        if self._saved.against is Against.YEAR_BEFORE:
-            wanted = year_before(self._saved.every, release.slot)
-            others = [other for other in others if other.slot == wanted]
-        return others[-1] if others else None
 
     def _recalled(self, release: Release) -> Answer | None:
         try:
