@@ -34,10 +34,10 @@ from cordon.workbench.watch import delivery
 from cordon.workbench.watch.account import Account, BudgetEnded, Found, Reserved, Settled
 from cordon.workbench.watch.alert import Alert, change_alert, stopped_alert
 from cordon.workbench.watch.change import Pair, findings, holm, most_rows, upper_tail
-from cordon.workbench.watch.cli import AGAIN_SECONDS, until_due
 from cordon.workbench.watch.comparing import compared
 from cordon.workbench.watch.drawing import Point, drawing_of
 from cordon.workbench.watch.folder import ENTRY, WATCH, Folder
+from cordon.workbench.watch.loop import AGAIN_SECONDS, until_due
 from cordon.workbench.watch.plan import share
 from cordon.workbench.watch.saved import Natural, Saved, check_name, check_watchable
 from cordon.workbench.watch.schedule import Every, named, next_slot, slot_of, year_before

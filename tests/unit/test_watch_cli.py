@@ -25,7 +25,7 @@ from cordon.configfile import read_config
 from cordon.errors import Refused, Unavailable
 from cordon.manifest import read_manifest
 from cordon.workbench.session import Session
-from cordon.workbench.watch import cli
+from cordon.workbench.watch import cli, loop
 from cordon.workbench.watch.schedule import Every
 from demo.nominals import write_nominals
 from node.config import NodeConfig
@@ -89,6 +89,7 @@ def test_a_watch_from_its_plan_to_its_end(members, cordon, tmp_path):
     assert code == 0, err
     assert "up to 366 releases: rho 5.480" in out
     assert "covers 2 of them and then stops with an alert" in out
+    assert "a cell of count(*) must differ by more than" in out
     assert "nothing was kept, asked or spent" in err
     assert cordon("list")[1] == "there is no watch yet\n"
     assert cordon(*add)[0] == 0
@@ -96,7 +97,7 @@ def test_a_watch_from_its_plan_to_its_end(members, cordon, tmp_path):
 
     code, out, err = cordon("run", "roles", "--once")
     assert (code, out) == (0, ""), err
-    assert "nothing to be compared with" in err
+    assert "nothing to compare it with" in err
     moved_on(members, Every.DAY)
     assert "the next release is due now; nothing was asked" in cordon("run", "roles", "--dry-run")[2]
     code, out, err = cordon("run", "roles", "--once")
@@ -167,7 +168,7 @@ def test_sums_are_watched_only_where_an_alert_says_no_more_than_it_can(cordon):
 def test_the_loop_goes_on_where_nobody_answers_and_ends_where_the_watch_ends(monkeypatch):
     """A federation that cannot be reached is tried again; what stops a watch stops the loop."""
     told, slept, clock = [], [], [0.0]
-    runs = iter([Unavailable("gone"), 2.5 * cli.AGAIN_SECONDS, Refused("the budget ended")])
+    runs = iter([Unavailable("gone"), 2.5 * loop.AGAIN_SECONDS, Refused("the budget ended")])
 
     def one():
         came = next(runs)
@@ -183,10 +184,10 @@ def test_the_loop_goes_on_where_nobody_answers_and_ends_where_the_watch_ends(mon
         def print(self, text, **_):
             told.append(text)
 
-    monkeypatch.setattr(cli.asyncio, "sleep", sleep)
+    monkeypatch.setattr(loop.asyncio, "sleep", sleep)
     with pytest.raises(Refused, match="budget ended"):
-        asyncio.run(cli.keep_running(one, Notes(), now=lambda: clock[0]))
-    assert slept == [cli.AGAIN_SECONDS * part for part in (1, 1, 1, 0.5)]
+        asyncio.run(loop.keep_running(one, Notes(), now=lambda: clock[0]))
+    assert slept == [loop.AGAIN_SECONDS * part for part in (1, 1, 1, 0.5)]
     assert told == ["warning: gone; trying again later"]
 
 

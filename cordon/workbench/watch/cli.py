@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from cordon.accounting import epsilon
 from cordon.analyst.progress import Teller, may_leave
-from cordon.analyst.times import utc
-from cordon.errors import Refused, Unavailable
+from cordon.errors import Refused
 from cordon.units import Rho
 from cordon.workbench.options import (
     AttemptsOption,
@@ -36,15 +29,24 @@ from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
 from cordon.workbench.watch.delivery import deliver
 from cordon.workbench.watch.folder import Folder, Watches
-from cordon.workbench.watch.plan import Wanted, YearPlan, check_secret, make_saved, year_plan
+from cordon.workbench.watch.loop import AGAIN_SECONDS, keep_running, until_due
+from cordon.workbench.watch.plan import Wanted, check_secret, make_saved, year_plan
 from cordon.workbench.watch.release import Came, Run, run_release
-from cordon.workbench.watch.saved import Against, Natural, Saved
+from cordon.workbench.watch.saved import Against, Natural
 from cordon.workbench.watch.schedule import Every, named, next_slot, slot_of
-
-AGAIN_SECONDS = 3_600.0
-"""After so long the loop looks again where a release is due that no force has new records for, where nobody could be
-reached, and where an alert was not taken.
-"""
+from cordon.workbench.watch.shown import (
+    LISTED,
+    epsilon_of,
+    head,
+    listed,
+    print_rows,
+    show_plan,
+    spent,
+    spent_line,
+    tell_alerts,
+    time_of,
+    write_rows,
+)
 
 app = typer.Typer(
     help="Ask a saved question again on a schedule, and tell of significant change.",
@@ -99,9 +101,10 @@ def add(
         saved = make_saved(wanted, opened, now=now)
         check_secret(wanted, saved, dict(os.environ))
         planned = year_plan(saved, opened, Account(), now=now)
+        explanation = opened.explain(saved.sql, purpose=purpose, epsilon=saved.epsilon, attempts=saved.attempts)
         if not dry_run:
             Watches(opened.client).add(saved)
-    _show_plan(saved, planned, form)
+    show_plan(saved, planned, form, explanation)
     done = "nothing was kept, asked or spent" if dry_run else f"kept; 'cordon watch run {name}' asks when it is due"
     notes.print(done, highlight=False, markup=False)
 
@@ -113,9 +116,8 @@ def list_command(form: FormatOption = Format.TABLE, output: OutputOption = None,
     check_output(form, output)
     with session(profile, notes) as opened:
         watches = Watches(opened.client)
-        rows = tuple(_listed(watches.open(name), now) for name in watches.names())
-    columns = ("name", "every", "releases", "last", "next", "spent_epsilon", "budget_epsilon", "sql")
-    _write(Sheet(columns, rows), form, output, "there is no watch yet")
+        rows = tuple(listed(watches.open(name), now) for name in watches.names())
+    write_rows(Sheet(LISTED, rows), form, output, "there is no watch yet")
 
 
 @app.command()
@@ -135,19 +137,19 @@ def show(
     raised = [alert.query for alert in alerts]
     rows = tuple(
         (
-            named(saved.every, release.slot), _time(release.at), release.query,
+            named(saved.every, release.slot), time_of(release.at), release.query,
             "answered" if release.answered else "no answer" if release.settled else "open",
-            str(Rho(release.nano)), _epsilon(release.nano, saved), raised.count(release.query),
+            str(Rho(release.nano)), epsilon_of(release.nano, saved), raised.count(release.query),
         )
         for release in account.releases
     )  # fmt: skip
-    about = {"watch": saved.model_dump(mode="json"), "year": planned.as_dict(), **_spent(saved, account, now)}
+    about = {"watch": saved.model_dump(mode="json"), "year": planned.as_dict(), **spent(saved, account, now)}
 
     def human(out: Console) -> None:
-        out.print(_head(saved), highlight=False, markup=False, soft_wrap=True)
+        out.print(head(saved), highlight=False, markup=False, soft_wrap=True)
         planned.print(out)
-        out.print(_spent_line(saved, account, now), highlight=False, markup=False, soft_wrap=True)
-        _print_rows(columns, rows, out, "it was not asked yet")
+        out.print(spent_line(saved, account, now), highlight=False, markup=False, soft_wrap=True)
+        print_rows(columns, rows, out, "it was not asked yet")
         for alert in alerts:
             for line in alert.lines():
                 out.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -190,42 +192,6 @@ def remove(name: NameArgument, profile: ProfileOption = None) -> None:
     sys.stdout.write(f"removed; its releases lie in {aside}\n")
 
 
-async def keep_running(one: Callable[[], float], notes: Console, *, now: Callable[[], float] = time.time) -> None:
-    """Run a watch whenever it is due, until it is stopped or has to stop.
-
-    Args:
-        one: a run; returns how many seconds from then on the next is due.
-        now: seconds since 1970-01-01 UTC.
-
-    Raises:
-        CordonError: it cannot go on. A federation that cannot be reached is tried again.
-    """
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            wait = await loop.run_in_executor(None, one)
-        except Unavailable as error:
-            notes.print(f"warning: {error}; trying again later", style="yellow", highlight=False, markup=False)
-            wait = AGAIN_SECONDS
-        due = now() + wait
-        # In short sleeps: the clock of a sleep may stand still while a machine does.
-        while (left := due - now()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
-            await asyncio.sleep(min(left, AGAIN_SECONDS))
-
-
-def until_due(saved: Saved, account: Account, now: float) -> float:
-    """Seconds until the next slot begins; where one is due already, until it is tried again.
-
-    Args:
-        now: seconds since 1970-01-01 UTC.
-    """
-    newest = account.newest_slot
-    if newest is None or slot_of(saved.every, int(now)) > newest:
-        return AGAIN_SECONDS
-    day = next_slot(saved.every, newest)
-    return max(1.0, datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() - now)
-
-
 def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: bool) -> tuple[Folder, Run, int]:
     """One run, with what lies in the outbox delivered also where the run fails; and how many alerts were not taken."""
 
@@ -241,7 +207,7 @@ def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: 
                 came = run_release(opened, folder, now=_now(), anew=anew, tell=tell, on_event=teller)
             notes.print(came.text, highlight=False, markup=False, soft_wrap=True)
         finally:
-            _tell_alerts(folder, form)
+            tell_alerts(folder, form)
             waiting = deliver(folder, tell)
     return folder, came, waiting
 
@@ -253,40 +219,16 @@ def _wait(done: tuple[Folder, Run, int]) -> float:
     return min(wait, AGAIN_SECONDS) if waiting else wait
 
 
-def _tell_alerts(folder: Folder, form: Format) -> None:
-    """To standard output, each alert at least once."""
-    for alert in folder.alerts():
-        if folder.is_delivered(alert, "stdout"):
-            continue
-        lines = [json.dumps(alert.body(), ensure_ascii=False)] if form is Format.JSON else alert.lines()
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-        folder.delivered(alert, "stdout")
-
-
 def _rehearse(folder: Folder, opened: Session, form: Format, notes: Console) -> None:
     saved, now = folder.saved, _now()
     account = folder.account()
     planned = year_plan(saved, opened, account, now=now)
-    _show_plan(saved, planned, form)
-    notes.print(_spent_line(saved, account, now), highlight=False, markup=False, soft_wrap=True)
+    show_plan(saved, planned, form)
+    notes.print(spent_line(saved, account, now), highlight=False, markup=False, soft_wrap=True)
     newest = account.newest_slot
     due = newest is None or slot_of(saved.every, now) > newest
     when = "is due now" if due or newest is None else f"is due on {next_slot(saved.every, newest)}"
     notes.print(f"the next release {when}; nothing was asked and nothing was spent", highlight=False, markup=False)
-
-
-def _show_plan(saved: Saved, planned: YearPlan, form: Format) -> None:
-    out = Console()
-    if form is Format.JSON:
-        out.file.write(json.dumps({"watch": saved.model_dump(mode="json"), "year": planned.as_dict()}, indent=2) + "\n")
-        return
-    out.print(_head(saved), highlight=False, markup=False, soft_wrap=True)
-    planned.print(out)
-
-
-def _head(saved: Saved) -> str:
-    return f"{saved.name}: {saved.sql}\nof {saved.dataset}, every {saved.every}, against {saved.against}"
 
 
 def _now() -> int:
@@ -300,64 +242,3 @@ def _check_plain(form: Format) -> None:
 
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.expanduser().absolute())
-
-
-def _epsilon(nano: int, saved: Saved) -> float:
-    return epsilon(Rho(nano), float(_delta(saved)))
-
-
-def _delta(saved: Saved) -> float:
-    over, _, under = saved.delta.partition("/")
-    return int(over) / int(under or 1)
-
-
-def _spent(saved: Saved, account: Account, now: int) -> dict[str, object]:
-    year = max(utc(now).year, account.period)
-    spent = account.spent(year)
-    return {"period": year, "spent_rho": str(spent), "spent_epsilon": _epsilon(spent.nano, saved)}
-
-
-def _spent_line(saved: Saved, account: Account, now: int) -> str:
-    found = _spent(saved, account, now)
-    return (
-        f"written down for {found['period']}: rho {found['spent_rho']}, epsilon {found['spent_epsilon']:.4g}, of rho "
-        f"{saved.budget}, epsilon {_epsilon(saved.budget_nano, saved):.4g}"
-    )
-
-
-def _listed(folder: Folder, now: int) -> tuple[str | int | float | None, ...]:
-    saved, account = folder.saved, folder.account()
-    newest = account.newest_slot
-    return (
-        saved.name, str(saved.every), len(account.answered),
-        None if newest is None else named(saved.every, newest),
-        "due" if newest is None else next_slot(saved.every, newest).isoformat(),
-        _epsilon(account.spent(max(utc(now).year, account.period)).nano, saved),
-        _epsilon(saved.budget_nano, saved), " ".join(saved.sql.split()),
-    )  # fmt: skip
-
-
-def _time(seconds: int) -> str:
-    return utc(seconds).isoformat()
-
-
-def _write(sheet: Sheet, form: Format, output: Path | None, empty: str) -> None:
-    write_sheet(
-        sheet, form, output, Console(), lambda out: _print_rows(sheet.columns, sheet.rows, out, empty)
-    )  # fmt: skip
-
-
-def _print_rows(columns: tuple[str, ...], rows: tuple[tuple[object, ...], ...], out: Console, empty: str) -> None:
-    if not rows:
-        out.print(empty, highlight=False)
-        return
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    out.print(table, highlight=False)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

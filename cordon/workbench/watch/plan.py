@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from rich.console import Console
@@ -10,19 +12,19 @@ from rich.table import Table
 
 from cordon.accounting import epsilon, rho_for_epsilon
 from cordon.analyst.compose import check_purpose, cost_of_epsilon
-from cordon.analyst.known import open_library
-from cordon.analyst.library import Library
 from cordon.analyst.times import utc
 from cordon.errors import QuestionRefused, Refused
+from cordon.estimate.interval import REACH_95
 from cordon.query.model import MeasureKind
 from cordon.query.statement import Statement
-from cordon.register.leaf import NO_DIGEST
-from cordon.register.spending import Limits, Spender, Spending
 from cordon.units import Rho, exact_text
+from cordon.workbench.explanation import Explanation
 from cordon.workbench.pricing import exactly
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
+from cordon.workbench.watch.change import FALSE_ALARMS
 from cordon.workbench.watch.delivery import check_webhook, secret_of
+from cordon.workbench.watch.outlook import AtForce, at_forces
 from cordon.workbench.watch.release import asking_the_same
 from cordon.workbench.watch.saved import (
     Against,
@@ -60,20 +62,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class AtForce:
-    """What a year of a watch takes of one force's budget."""
-
-    force: str
-    share: float | None
-    """Of the year's budget, by all releases at one attempt each; None where no statement of the force was read."""
-    most_share: float | None
-    """At all attempts."""
-    declines_at: int | None
-    """Number of the first release that the force would decline, if nobody asked anything else; None for none."""
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class YearPlan:
     """What a year of a watch costs each force. Rho adds up; epsilon is that of the sum."""
 
@@ -86,7 +74,9 @@ class YearPlan:
     budget: Rho
     delta: float
     covered: int
-    """Releases that the budget covers, if each needs one attempt."""
+    """Further releases that this year's budget covers, if each needs one attempt."""
+    begun: bool
+    """Whether something is written down already."""
     forces: tuple[AtForce, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,11 +114,12 @@ class YearPlan:
 
     def _lines(self) -> list[str]:
         year, most = self.rho * self.releases, self.most * self.releases
-        covered = (
-            "the budget covers all of them"
-            if self.covered >= self.releases
-            else f"the budget covers {self.covered} of them and then stops with an alert"
-        )
+        if self.begun:
+            covered = f"what is left covers {self.covered} more"
+        elif self.covered >= self.releases:
+            covered = "the budget covers all of them"
+        else:
+            covered = f"the budget covers {self.covered} of them and then stops with an alert"
         if self.most * self.releases != year:
             covered += "; a release is begun only where what is left covers all of its attempts"
         return [
@@ -210,8 +201,23 @@ def year_plan(saved: Saved, session: Session, account: Account, *, now: int) -> 
         budget=saved.budget,
         delta=float(federation.manifest.delta),
         covered=1 + left // saved.nano_rho if first else 0,
-        forces=_at_forces(saved, statement, session),
+        begun=account.entries > 0,
+        forces=at_forces(saved, statement, session),
     )
+
+
+def least_seen(saved: Saved, explanation: Explanation) -> dict[str, float]:
+    """By column, the difference between two releases below which no cell is told from noise, in the column's unit.
+
+    Chance adds to it where cells have rows; where forces are lost the noise is a little larger.
+    """
+    found = {}
+    for column in explanation.facts["columns"]:
+        if column["half_width"] is not None:
+            level = FALSE_ALARMS / saved.every.most_a_year / column["cells"]
+            reach = NormalDist().inv_cdf(1 - level / 2) / REACH_95
+            found[column["column"]] = column["half_width"] * math.sqrt(2) * reach
+    return found
 
 
 def share(text: str) -> float:
@@ -247,60 +253,6 @@ def _check_natural(statement: Statement, natural: Natural) -> None:
             "how a sum varies by itself is not known, so that an alert could not tell change from it",
             hint="watch counts, or say --natural none: alerts then tell that the records differ, and no more",
         )
-
-
-def _at_forces(saved: Saved, statement: Statement, session: Session) -> tuple[AtForce, ...]:
-    question = statement.question
-    with open_library(session.client) as library:
-        if not library.size:
-            return tuple(AtForce(force, None, None, None, _UNREAD) for force in question.forces)
-        domains = library.domains(question.dataset, question.contract_version)
-        known = _Known(library, domains, session)
-        return tuple(known.at(force, saved) for force in question.forces)
-
-
-_UNREAD = "not known: the register was not read here yet"
-_UNSTATED = "not known: no budget statement for these records was read"
-
-
-class _Known:
-    """What the analyst's copy of the register says of budgets."""
-
-    def __init__(self, library: Library, domains: dict[str, str], session: Session) -> None:
-        self._statements, self._spending, self._domains = library.statements(), library.spending(), domains
-        self._year, self._analyst = utc(library.time).year, session.client.signer.key_id
-
-    def at(self, force: str, saved: Saved) -> AtForce:
-        stated = [domain for name, domain in self._statements if name == force]
-        domain = self._domains.get(force) or (stated[0] if len(stated) == 1 else None)
-        limits = self._statements.get((force, domain or ""), [])
-        if domain is None or not limits:
-            return AtForce(force, None, None, None, _UNSTATED)
-        newest = limits[-1][1]
-        releases, whole = saved.every.most_a_year, max(1, newest.period.nano)
-        declines_at, why = self._declines(force, domain, newest, saved)
-        return AtForce(
-            force,
-            saved.nano_rho * releases / whole,
-            saved.most.nano * releases / whole,
-            declines_at if declines_at is not None and declines_at <= releases else None,
-            why if declines_at is not None and declines_at <= releases else "",
-        )
-
-    def _declines(self, force: str, domain: str, limits: Limits, saved: Saved) -> tuple[int | None, str]:
-        spending = self._spending.get(force, Spending())
-        year = max(spending.period(domain), self._year)
-        spender = Spender(domain, self._analyst, saved.purpose, NO_DIGEST)
-        if limits.query < saved.most:
-            return 1, "it would cost more than the force allows one query"
-        # The limit of one query does not add up over releases.
-        over_year = Limits(
-            limits.period, limits.lifetime, limits.analyst, limits.purpose, limits.lifetime, limits.failed
-        )
-        room = spending.room(spender, year, over_year)
-        # A force reserves all attempts of a query, and charges those that were made.
-        covered = 0 if room.left < saved.most else 1 + (room.left.nano - saved.most.nano) // saved.nano_rho
-        return covered + 1, f"it would cost more than is left of {room.under}"
 
 
 def _percent(value: float | None) -> str:

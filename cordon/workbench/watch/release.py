@@ -250,7 +250,7 @@ class _Running:
         earlier = self._account.earlier(release, self._saved)
         before = None if earlier is None else self._recalled(earlier)
         if answer is None or earlier is None or before is None:
-            return (), "the release has nothing to be compared with"
+            return (), "released; there is nothing to compare it with"
         saved = self._saved
         comparison = compared(before, answer, statement, contract, saved.natural)
         for note in comparison.notes:
