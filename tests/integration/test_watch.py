@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -16,41 +18,45 @@ from cordon.workbench.watch.folder import Watches
 
 pytestmark = pytest.mark.xdist_group("federation")
 
-SQL = "SELECT gender, COUNT(*) AS n FROM stop_search WHERE object <> 'drugs' GROUP BY gender"
+PAGE = Path(__file__).parents[2] / "docs" / "analysis" / "watch.md"
 
 
-def test_a_watch_asks_once_and_writes_down_what_every_force_has_charged(
-    live: Live, capsys: pytest.CaptureFixture[str]
+def commands() -> list[list[str]]:
+    """What the page says to type, in its order, each without `cordon`."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^\$ cordon (.*?(?<!\\))$", "".join(blocks), re.DOTALL | re.MULTILINE)
+    return [shlex.split(line.replace("\\\n", " ")) for line in lines]
+
+
+def test_what_the_page_says_is_typed_and_asks_once(
+    live: Live, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Added, run twice: the second run asks nothing, and the account says what each ledger says."""
-
-    def watch(*arguments: str) -> tuple[int, str, str]:
-        code = run(["watch", *arguments, *live.profile])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    add = ("add", "stops", SQL, "--every", "month", "--epsilon", "1/2", "--budget", "4", "--purpose", PURPOSE)
-    code, out, err = watch(*add, "--format", "json")
-    assert code == 0, err
-    planned = json.loads(out)
-    assert planned["year"]["releases a year"] == 12
-    code, out, err = watch("run", "stops", "--once")
-    assert (code, out) == (0, ""), err
-    code, out, err = watch("run", "stops", "--once")
-    assert (code, out) == (0, "")
-    assert "was asked already" in err
-    code, out, err = watch("show", "stops", "--format", "json")
-    assert code == 0, err
-    shown = json.loads(out)
+    """Each command of docs/analysis/watch.md in its order; the account then says what every ledger says."""
+    monkeypatch.chdir(tmp_path)
+    typed = commands()
+    assert [line[1] for line in typed] == ["add", "add", "run", "run", "list", "show", "remove"]
+    said = {}
+    for at, line in enumerate(typed[:-1]):
+        form = ["--format", "json"] if line[1] in ("add", "list", "show") else []
+        code = run([*line, *form, *live.profile])
+        said[at] = capsys.readouterr()
+        assert code == 0, said[at].err
+    assert "nothing was kept, asked or spent" in said[0].err
+    assert "nothing was asked and nothing was spent" in said[2].err
+    planned, listing, shown = (json.loads(said[at].out) for at in (0, 4, 5))
+    (listed,) = listing["rows"]
+    assert run(["watch", "run", "knives", "--once", *live.profile]) == 0
+    assert "was asked already" in capsys.readouterr().err
     (release,) = shown["rows"]
     with connect(live.layout.profile()) as session:
         answer = session.recall(release["query"]).document
+    assert listed["releases"] == 1
     assert release["rho"] == answer["rho"] == planned["year"]["rho per release"]
     assert all(live.charges(force, release["query"]) == [1] for force in answer["answered"])
     # What the register says of budgets was read when the question was asked.
     shares = {at["force"]: at["share"] for at in shown["year"]["forces"]}
     assert all(0 < shares[force] < 1 for force in answer["answered"])
-    assert watch("remove", "stops")[0] == 0
+    assert run([*typed[-1], *live.profile]) == 0
 
 
 def files(folder: Path) -> int:

@@ -131,9 +131,19 @@ def test_a_watch_from_its_plan_to_its_end(members, cordon, tmp_path):
     assert "changed from" in cordon("show", "roles")[1]
     (listed,) = csv.DictReader(io.StringIO(cordon("list", "--format", "csv")[1]))
     assert (listed["name"], listed["releases"], listed["every"]) == ("roles", "2", "day")
+    _check_damage(members, cordon)
     code, out, _ = cordon("remove", "roles")
     assert (code, out.startswith("removed; its releases lie in ")) == (0, True)
     assert cordon("show", "roles")[0] == Refused.exit_code
+
+
+def _check_damage(members, cordon):
+    """A damaged watch is named in the list, and stops nothing."""
+    entry = next((members.layout.profile().parent / "workspace" / "watches" / "roles" / "entries").glob("*.json"))
+    genuine = entry.read_bytes()
+    entry.write_bytes(genuine[:100])
+    assert ",damaged," in cordon("list", "--format", "csv")[1]
+    entry.write_bytes(genuine)
 
 
 @pytest.mark.parametrize(

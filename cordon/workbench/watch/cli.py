@@ -116,7 +116,7 @@ def list_command(form: FormatOption = Format.TABLE, output: OutputOption = None,
     check_output(form, output)
     with session(profile, notes) as opened:
         watches = Watches(opened.client)
-        rows = tuple(listed(watches.open(name), now) for name in watches.names())
+        rows = tuple(listed(watches, name, now) for name in watches.names())
     write_rows(Sheet(LISTED, rows), form, output, "there is no watch yet")
 
 

@@ -196,7 +196,7 @@ def _sent(request: urllib.request.Request) -> str | None:
         return f"status {error.code}{moved}"
     except urllib.error.URLError as error:
         return f"{error.reason}" if str(error.reason).isprintable() else "it cannot be reached"
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:
         return f"{type(error).__name__}"
 
 

@@ -8,6 +8,7 @@ by the signed queries that the workspace keeps.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from cordon.units import Digest
 from cordon.wire.signed import payload_hash
 from cordon.workbench.watch.account import ENTRIES, Account, AnyKind, Compared, Found, Reserved, Settled
 from cordon.workbench.watch.alert import Alert
-from cordon.workbench.watch.saved import Saved, check_name
+from cordon.workbench.watch.saved import NAME, Saved, check_name
 
 if sys.platform != "win32":
     import fcntl
@@ -68,7 +69,8 @@ class Watches:
 
     def names(self) -> list[str]:
         """Of every watch, sorted."""
-        return sorted(path.parent.name for path in self._path.glob("*/watch.json"))
+        found = (path.parent.name for path in self._path.glob("*/watch.json"))
+        return sorted(name for name in found if re.fullmatch(NAME, name))
 
     def open(self, name: str) -> Folder:
         """One watch.
@@ -186,10 +188,8 @@ class Folder:
 
     def post(self, alert: Alert) -> None:
         """Put an alert into the outbox; one that lies there already stays as it is."""
-        path = self.path / "alerts" / f"{alert.id}.json"
-        if not path.exists():
-            envelope = seal(ALERT, alert.model_dump_json().encode(), self._signer)
-            write_new(path, to_json(envelope).encode(), mode=OWNER_ONLY)
+        envelope = seal(ALERT, alert.model_dump_json().encode(), self._signer)
+        self._once(self.path / "alerts" / f"{alert.id}.json", to_json(envelope).encode())
 
     def alerts(self) -> list[Alert]:
         """Every alert, oldest first.
@@ -209,8 +209,18 @@ class Folder:
 
     def delivered(self, alert: Alert, way: str) -> None:
         """Remember that it has."""
-        if not self.is_delivered(alert, way):
-            write_new(self.path / "alerts" / f"{alert.id}.{way}", b"", mode=OWNER_ONLY)
+        self._once(self.path / "alerts" / f"{alert.id}.{way}", b"")
+
+    @staticmethod
+    def _once(path: Path, content: bytes) -> None:
+        if path.exists():
+            return
+        try:
+            write_new(path, content, mode=OWNER_ONLY)
+        except Misconfigured:
+            # Two runs may deliver at the same time: that the other was first is as good.
+            if not path.exists():
+                raise
 
     def _read(self, path: Path, kind: str) -> tuple[bytes, Digest]:
         try:

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from cordon.accounting import epsilon
 from cordon.analyst.times import utc
-from cordon.units import Rho
+from cordon.errors import CordonError
+from cordon.units import Rho, exact_number
 from cordon.workbench.explanation import Explanation
 from cordon.workbench.output import Format, Sheet, Value, write_sheet
 from cordon.workbench.watch.account import Account
-from cordon.workbench.watch.folder import Folder
+from cordon.workbench.watch.folder import Folder, Watches
 from cordon.workbench.watch.plan import YearPlan, least_seen
 from cordon.workbench.watch.saved import Saved
 from cordon.workbench.watch.schedule import named, next_slot
@@ -58,12 +59,7 @@ def head(saved: Saved) -> str:
 
 def epsilon_of(nano: int, saved: Saved) -> float:
     """An amount of nano-rho as epsilon, at the federation's delta."""
-    return epsilon(Rho(nano), float(_delta(saved)))
-
-
-def _delta(saved: Saved) -> float:
-    over, _, under = saved.delta.partition("/")
-    return int(over) / int(under or 1)
+    return epsilon(Rho(nano), float(exact_number(saved.delta)))
 
 
 def spent(saved: Saved, account: Account, now: int) -> dict[str, object]:
@@ -82,9 +78,13 @@ def spent_line(saved: Saved, account: Account, now: int) -> str:
     )
 
 
-def listed(folder: Folder, now: int) -> tuple[Value, ...]:
-    """A watch as a row of `LISTED`."""
-    saved, account = folder.saved, folder.account()
+def listed(watches: Watches, name: str, now: int) -> tuple[Value, ...]:
+    """A watch as a row of `LISTED`; a damaged one is named, and stops nothing."""
+    try:
+        folder = watches.open(name)
+        saved, account = folder.saved, folder.account()
+    except CordonError as error:
+        return (name, "damaged", *[None] * 5, str(error))
     newest = account.newest_slot
     return (
         saved.name, str(saved.every), len(account.answered),
