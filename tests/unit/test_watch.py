@@ -468,7 +468,7 @@ def test_alerts_are_appended_whole_and_once(made, tmp_path):
     path = tmp_path / "alerts.jsonl"
     path.write_text('{"half": ')
     folder = made()
-    object.__setattr__(folder, "saved", saved(alert_file=str(path)))
+    folder.saved = saved(alert_file=str(path))
     folder.post(alert("1", NOW))
     folder.post(alert("2", NOW + 1))
     for _ in range(2):
@@ -477,6 +477,24 @@ def test_alerts_are_appended_whole_and_once(made, tmp_path):
     assert lines[0] == '{"half": '
     assert [json.loads(line)["text"] for line in lines[1:]] == ["it stopped: 1", "it stopped: 2"]
     assert json.loads(lines[1])["id"] == alert("1").id
+
+
+def test_a_kill_between_sending_and_remembering_sends_again_under_the_same_id(made, tmp_path, monkeypatch):
+    """At least once: whoever receives it twice can tell by its id."""
+    path = tmp_path / "alerts.jsonl"
+    folder = made()
+    folder.saved = saved(alert_file=str(path))
+    folder.post(alert())
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder, "delivered", killed)
+        with pytest.raises(KeyboardInterrupt):
+            delivery.deliver(folder, lambda _: None)
+    assert delivery.deliver(folder, lambda _: None) == 0
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == [alert().id] * 2
 
 
 def test_an_alert_that_was_changed_is_not_sent(made):
