@@ -640,7 +640,7 @@ def point(slot: str, rows: dict[str, float], query: str, forces: tuple[str, ...]
     """One release."""
     document = dict(answer(rows, forces).document) | {
         "query": query, "protected_unit": "one row", "declined": [], "did_not_answer": [], "lost": [],
-        "opened_at": "2026-11-28T00:00:00+00:00",
+        "opened_at": "2026-11-28T00:00:00+00:00", "dataset": "events v1", "caveat": "a row is not a person",
     }  # fmt: skip
     return Point(slot, Answer(document))
 
@@ -651,7 +651,7 @@ def test_a_picture_has_every_release_its_interval_and_its_alerts():
     (found,) = findings([pair(50, 90, key="Red", sigma=1)], releases=12, least_change=0)
     raised = change_alert(
         saved(), SimpleNamespace(hex=lambda: WATCH_ID),  # type: ignore[arg-type]
-        (points[0].answer, with_dataset(points[1].answer)), [found], slots=("2026-10", "2026-11"), at=NOW, notes=(),
+        (points[0].answer, points[1].answer), [found], slots=("2026-10", "2026-11"), at=NOW, notes=(),
     )  # fmt: skip
     drawn = drawing_of(saved(), points, [raised], "spent little")
     assert isinstance(drawn, Lines)
@@ -661,11 +661,6 @@ def test_a_picture_has_every_release_its_interval_and_its_alerts():
     assert blue.marks[1].noisy
     assert [(c.series, c.label, c.words) for c in drawn.changes] == [("Red", "2026-11", "+40")]
     assert drawn.captions.title == saved().sql
-    assert "protected: one row" in drawn.captions.lines
+    assert "data set events v1; protected unit: one row (a row is not a person)" in drawn.captions.lines
     with pytest.raises(Refused, match="no release"):
         drawing_of(saved(), [], [], "")
-
-
-def with_dataset(of: Answer) -> Answer:
-    """The same with what an alert tells beside its cells."""
-    return Answer(dict(of.document) | {"dataset": "events v1", "caveat": "a row is not a person"})

@@ -85,12 +85,13 @@ def _name(keys: tuple[str | None, ...]) -> str:
 
 def _captions(saved: Saved, points: Sequence[Point], spent: str) -> Captions:
     newest = points[-1].answer
+    caveat = newest.caveat.rstrip(".")
     drawn = min(MOST_LINES, sum(1 for row in newest.rows if row.values))
     left = sum(1 for row in newest.rows if row.values) - drawn
     lines = [
         f"{len(points)} releases of the watch {saved.name}, every {saved.every}",
         f"in the last: {len(newest.answered)} forces",
-        f"protected: {newest.unit}",
+        f"data set {newest.dataset}; protected unit: {newest.unit}" + (f" ({caveat})" if caveat else ""),
         spent,
         f"last query {newest.query_id[:16]}, {newest.date}",
     ]
