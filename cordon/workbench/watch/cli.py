@@ -15,19 +15,22 @@ from rich.console import Console
 from cordon.analyst.progress import Teller, may_leave
 from cordon.errors import Refused
 from cordon.units import Rho
+from cordon.workbench.extras import needed
 from cordon.workbench.options import (
     AttemptsOption,
     DryRunOption,
     FormatOption,
     OutputOption,
+    PlotOption,
     ProfileOption,
     session,
     typed,
 )
-from cordon.workbench.output import Format, Sheet, check_output, write_sheet
+from cordon.workbench.output import Format, Sheet, check_output, check_plot, write_sheet
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
 from cordon.workbench.watch.delivery import deliver
+from cordon.workbench.watch.drawing import Point, drawing_of
 from cordon.workbench.watch.folder import Folder, Watches
 from cordon.workbench.watch.loop import AGAIN_SECONDS, keep_running, until_due
 from cordon.workbench.watch.plan import Wanted, check_secret, make_saved, year_plan
@@ -122,16 +125,23 @@ def list_command(form: FormatOption = Format.TABLE, output: OutputOption = None,
 
 @app.command()
 def show(
-    name: NameArgument, form: FormatOption = Format.TABLE, output: OutputOption = None, profile: ProfileOption = None
+    name: NameArgument,
+    plot: PlotOption = None,
+    form: FormatOption = Format.TABLE,
+    output: OutputOption = None,
+    profile: ProfileOption = None,
 ) -> None:
     """Show a watch: its releases so far, what it has spent, and what a year of it costs. Asks nobody."""
     notes, now = Console(stderr=True), _now()
     check_output(form, output)
+    check_plot(plot)
     with session(profile, notes) as opened:
         folder = Watches(opened.client).open(name)
         account = folder.account()
         planned = year_plan(folder.saved, opened, account, now=now)
         alerts = folder.alerts()
+        if plot is not None:
+            _draw(opened, folder, plot, now)
     saved = folder.saved
     columns = ("slot", "at", "query", "outcome", "rho", "epsilon", "alerts")
     raised = [alert.query for alert in alerts]
@@ -155,6 +165,16 @@ def show(
                 out.print(line, highlight=False, markup=False, soft_wrap=True)
 
     write_sheet(Sheet(columns, rows, about), form, output, Console(), human)
+
+
+def _draw(opened: Session, folder: Folder, plot: Path, now: int) -> None:
+    with needed("plot", "a picture"):
+        from cordon.workbench import plots  # noqa: PLC0415
+    saved, account = folder.saved, folder.account()
+    points = [
+        Point(named(saved.every, release.slot), opened.recall(str(release.query))) for release in account.answered
+    ]
+    plots.plot(drawing_of(saved, points, folder.alerts(), spent_line(saved, account, now)), plot)
 
 
 @app.command()
