@@ -61,6 +61,10 @@ class Sheet:
     about: Mapping[str, Any] = field(default_factory=dict)
     """Everything else: plain values for JSON, and for the metadata of Parquet and Arrow."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: everything else, and each row by its columns' names."""
+        return {**self.about, "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows]}
+
 
 def write_answer(answer: Answer, form: Format, output: Path | None, out: Console, notes: Console) -> None:
     """Write an answer.
@@ -104,8 +108,7 @@ def write_sheet(
         elif form is Format.CSV:
             to.file.write(_csv(sheet.columns, sheet.rows))
         else:
-            rows = [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]
-            to.file.write(json.dumps({**sheet.about, "rows": rows}, indent=2) + "\n")
+            to.file.write(json.dumps(sheet.as_dict(), indent=2) + "\n")
 
 
 def write_bytes(content: bytes, form: Format, output: Path | None) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.query.sql import parse_sql
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import Adjust
+from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.finding import disparity_of
 from cordon.workbench.disparity.result import Disparity
+from cordon.workbench.disparity.showing import print_disparity, print_notes, sheet_of
 from cordon.workbench.disparity.statement import Per, Wanted, wanted, without_residents
+from cordon.workbench.finding import Finding
 from cordon.workbench.pricing import Figure
 from cordon.workbench.session import Session
 
@@ -81,7 +85,7 @@ def disparity(
     attempts: int | None = None,
     wait_days: int = 0,
     anew: bool = False,
-) -> Disparity:
+) -> Finding[Disparity]:
     """Rates of groups and their ratios to a reference group's, with intervals and a reading.
 
     Args:
@@ -108,4 +112,22 @@ def disparity(
             asked.sql,
             purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait_days=wait_days, anew=anew,
         )  # fmt: skip
-    return disparity_of(answer, asked, adjust=adjust, within=residents_within)
+    return compared_in(answer, asked, adjust=adjust, within=residents_within)
+
+
+def compared_in(
+    answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM, within: float = 0.0
+) -> Finding[Disparity]:
+    """What an answer says of disparities; costs nothing, and asks nobody.
+
+    Args:
+        within: how far residents may be off, as a share.
+
+    Raises:
+        Refused: the answer is about something else.
+    """
+    found = disparity_of(answer, asked, adjust=adjust, within=within)
+    return Finding(
+        found, answer, sheet_of(found),
+        reading=partial(print_disparity, found), notes=partial(print_notes, found), drawing=partial(drawn, found),
+    )  # fmt: skip

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from cordon.errors import QuestionRefused
-from cordon.workbench.disparity.asking import prepared
 from cordon.workbench.disparity.statement import Per
 from cordon.workbench.extras import needed
+from cordon.workbench.finding import show
 from cordon.workbench.options import (
     AnewOption,
     AttemptsOption,
@@ -30,13 +29,12 @@ from cordon.workbench.options import (
     rehearsed,
     session,
 )
-from cordon.workbench.output import Format, check_output, check_plot, write_sheet
+from cordon.workbench.output import Format, check_output, check_plot
 
 with needed("stats", "a disparity"):
     from cordon.workbench.disparity.adjust import Adjust
-    from cordon.workbench.disparity.finding import disparity_of
-    from cordon.workbench.disparity.result import MOST_WITHIN, Disparity
-    from cordon.workbench.disparity.showing import print_disparity, print_notes, sheet_of
+    from cordon.workbench.disparity.asking import compared_in, prepared
+    from cordon.workbench.disparity.result import MOST_WITHIN
 
 command = typer.Typer(
     help="Compare groups' rates with a reference group's, and say what can be concluded.",
@@ -102,14 +100,5 @@ def disparity_command(
             rehearsed(opened, compared.sql, terms, form, Console())
             return
         answer = asked(opened, compared.sql, terms, notes) if stored is None else stored
-    found = disparity_of(answer, compared, adjust=adjust, within=residents_within / 100)
-    _show(found, form, output, notes)
-    if plot is not None:
-        found.plot(plot)
-        notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)
-
-
-def _show(found: Disparity, form: Format, output: Path | None, notes: Console) -> None:
-    write_sheet(sheet_of(found), form, output, Console(), lambda out: print_disparity(found, out))
-    if form is Format.CSV:
-        print_notes(found, notes)
+    found = compared_in(answer, compared, adjust=adjust, within=residents_within / 100)
+    show(found, form, output, plot, notes)

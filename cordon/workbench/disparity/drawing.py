@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from cordon.workbench.captions import captions_of
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Span, Verdict
 from cordon.workbench.disparity.statement import Per
-from cordon.workbench.drawing import UNKNOWN, Captions, Effect, Forest, Mark
+from cordon.workbench.drawing import UNKNOWN, Effect, Forest, Mark
 
 
 def drawn(found: Disparity) -> Forest:
@@ -19,16 +20,20 @@ def drawn(found: Disparity) -> Forest:
         f"lines: 95 % intervals of noise and a year's chance; told from 1: by both, after adjustment of "
         f"{len(found.comparisons)} comparisons ({found.adjust.value})"
     )
-    missing = len(found.absent) + len(found.asked.left_out)
-    lines = (
-        *([f"only where {found.asked.where}"] if found.asked.where else []),
+    left_out = ", ".join(found.asked.left_out)
+    more = [
+        f"only where {found.asked.where}" if found.asked.where else "",
         lines_are,
-        f"{answer.dataset}, protected: {answer.unit}; {len(answer.answered)} forces answered"
-        + (f", {missing} are not in it" if missing else ""),
-        f"epsilon {answer.cost.epsilon:.3g}, {answer.date or 'no date'}, query {answer.query_id[:16]}",
-    )
+        f"not asked, without residents: {left_out}" if left_out else "",
+    ]
     title = f"{answer.dataset.split()[0]}: {what}, ratio to {found.reference} by {found.asked.by.title.lower()}"
-    return Forest(Captions(title, lines), f"ratio of rates to {found.reference}", _groups(found), none=1.0, ratio=True)
+    return Forest(
+        captions_of(answer, title, more=more),
+        f"ratio of rates to {found.reference}",
+        _groups(found),
+        none=1.0,
+        ratio=True,
+    )
 
 
 def _groups(found: Disparity) -> tuple[tuple[str, tuple[Effect, ...]], ...]:

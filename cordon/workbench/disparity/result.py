@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import Adjust
 from cordon.workbench.disparity.statement import Per, Wanted
-from cordon.workbench.extras import needed
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TEST = "likelihood ratio of equal rates under the known noise, one degree of freedom, two-sided"
 """The test, in words."""
@@ -148,32 +142,6 @@ class Disparity:
     def of(self, force: str) -> tuple[Comparison, ...]:
         """The comparisons of one place."""
         return tuple(each for each in self.comparisons if each.force == force)
-
-    def plot(self, path: Path | str | None = None) -> Figure:
-        """The forest of the ratios; also written to `path` where one is given.
-
-        Raises:
-            Misconfigured: matplotlib is not installed, or the file cannot be written.
-            Refused: the path's ending names no format, or there is nothing to draw.
-        """
-        from cordon.workbench.disparity.drawing import drawn  # noqa: PLC0415 - it needs what is defined here
-
-        with needed("plot", "a picture"):
-            from cordon.workbench import plots  # noqa: PLC0415
-        picture = plots.figure_of(drawn(self))
-        if path is not None:
-            plots.save(picture, Path(path))
-        return picture
-
-    def __str__(self) -> str:
-        """The table and its reading, as `cordon disparity` prints them."""
-        from cordon.workbench.disparity.showing import text_of  # noqa: PLC0415 - it needs what is defined here
-
-        return text_of(self)
-
-    def _repr_html_(self) -> str:
-        """For notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; null where there is no value or no end."""

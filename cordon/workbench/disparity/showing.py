@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 from rich.console import Console
@@ -13,7 +12,6 @@ from cordon.workbench.disparity.reading import about, conclusions, ends, figure,
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span
 from cordon.workbench.output import Sheet, Value
 
-_ANY_WIDTH = 400
 _NOISE = "95 %, noise alone"
 
 COLUMNS = (
@@ -44,14 +42,6 @@ def print_disparity(found: Disparity, out: Console) -> None:
     out.print("")
     for line in about(found):
         out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
-
-
-def text_of(found: Disparity) -> str:
-    """What `print_disparity` shows, in lines of any length."""
-    out = Console(file=io.StringIO(), width=_ANY_WIDTH)
-    print_disparity(found, out)
-    assert isinstance(out.file, io.StringIO)  # noqa: S101 - tells the type checker
-    return out.file.getvalue()
 
 
 def print_notes(found: Disparity, notes: Console) -> None:

@@ -1,25 +1,23 @@
-"""From a formula to a regression through a session, for programs and for the command line.
-
-from cordon.workbench.regress.asking import fitted, prepared
-
-with cordon.connect() as federation:
-    wanted = prepared(federation, "loss_gbp ~ age + gender", "nominals")
-    answer = federation.query(wanted.sql, weights=wanted.weights, epsilon=1, purpose="research")
-    print(fitted(answer, wanted).coefficients)
-"""
+"""From a formula to a regression through a session, for programs and for the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
+from cordon.workbench.captions import captions_of
+from cordon.workbench.finding import Finding
+from cordon.workbench.pricing import Figure
+from cordon.workbench.regress.drawing import captions_lines, drawing_of
 from cordon.workbench.regress.finding import fit
 from cordon.workbench.regress.formula import read_model
 from cordon.workbench.regress.model import Model
 from cordon.workbench.regress.result import Regression
+from cordon.workbench.regress.showing import print_notes, print_regression, sheet_of
 from cordon.workbench.regress.statement import statement_of
 from cordon.workbench.regress.sums import read_sums
 from cordon.workbench.regress.weighing import weights_of
@@ -66,16 +64,57 @@ def prepared(
     return Wanted(model, statement_of(model, f"{contract.dataset}.v{contract.version}", where))
 
 
-def fitted(answer: Answer, wanted: Wanted) -> Regression:
-    """Fit a model from an answer; costs nothing.
+def regress(
+    opened: Session,
+    formula: str,
+    dataset: str,
+    *,
+    references: Sequence[str] = (),
+    where: str | None = None,
+    answer: Answer | None = None,
+    purpose: str = "",
+    epsilon: Figure | None = None,
+    attempts: int | None = None,
+    wait_days: int = 0,
+    anew: bool = False,
+) -> Finding[Regression]:
+    """Fit a linear regression, with intervals that know noise and sampling.
+
+    Args:
+        formula: `y ~ x1 + x2`.
+        dataset: its name, or one version of it as `nominals.v2`.
+        references: `column=code`, each what a category's other levels are compared with.
+        where: conditions that narrow the records, as in SQL.
+        answer: take this one instead of asking; the rest of the arguments is about asking, as `Session.query`.
+
+    Raises:
+        CordonError: as `Session.query`, and where the formula cannot be read or fitted.
+    """
+    wanted = prepared(opened, formula, dataset, references=references, where=where, cached=answer is not None)
+    if answer is None:
+        answer = opened.query(
+            wanted.sql,
+            weights=wanted.weights, purpose=purpose, epsilon=epsilon, attempts=attempts, wait_days=wait_days, anew=anew,
+        )  # fmt: skip
+    return fitted(answer, wanted)
+
+
+def fitted(answer: Answer, wanted: Wanted) -> Finding[Regression]:
+    """Fit a model from an answer; costs nothing, and asks nobody.
 
     Raises:
         Refused: the answer is about something else, lacks a sum, or is too noisy.
     """
-    contract = wanted.model.contract
+    contract, model = wanted.model.contract, wanted.model
     if answer.dataset != f"{contract.dataset} v{contract.version}":
         raise Refused(
             f"query {answer.query_id[:16]} is about {answer.dataset}, not {contract.dataset} v{contract.version}",
             hint=f"the data set {answer.dataset.replace(' ', '.')}",
         )
-    return fit(read_sums(answer, wanted.model))
+    found = fit(read_sums(answer, model))
+    captions = captions_of(answer, found.formula, more=captions_lines(found))
+    return Finding(
+        found, answer, sheet_of(found, model, answer),
+        reading=partial(print_regression, found, model, answer), notes=partial(print_notes, found, model, answer),
+        drawing=partial(drawing_of, found, model, captions),
+    )  # fmt: skip

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from cordon.errors import Refused
-from cordon.workbench.answer import Answer
-from cordon.workbench.captions import captions_of
-from cordon.workbench.extras import needed
+from cordon.workbench.finding import show
 from cordon.workbench.options import (
     AnewOption,
     AttemptsOption,
@@ -29,12 +26,8 @@ from cordon.workbench.options import (
     rehearsed,
     session,
 )
-from cordon.workbench.output import Format, check_output, check_plot, write_sheet
+from cordon.workbench.output import Format, check_output, check_plot
 from cordon.workbench.regress.asking import fitted, prepared
-from cordon.workbench.regress.drawing import captions_lines, drawing_of
-from cordon.workbench.regress.model import Model
-from cordon.workbench.regress.result import Regression
-from cordon.workbench.regress.showing import print_notes, print_regression, sheet_of
 
 command = typer.Typer(
     help="Fit a line through records, and say what can be concluded.",
@@ -88,19 +81,4 @@ def regress_command(
             rehearsed(opened, wanted.sql, terms, form, Console())
             return
         answer = opened.recall(from_query) if from_query else asked(opened, wanted.sql, terms, notes)
-    found, model = fitted(answer, wanted), wanted.model
-    write_sheet(
-        sheet_of(found, model, answer), form, output, Console(), lambda out: print_regression(found, model, answer, out)
-    )
-    if form is Format.CSV:
-        print_notes(found, model, answer, notes)
-    if plot is not None:
-        _draw(found, model, answer, plot, notes)
-
-
-def _draw(found: Regression, model: Model, answer: Answer, plot: Path, notes: Console) -> None:
-    with needed("plot", "a picture"):
-        from cordon.workbench import plots  # noqa: PLC0415
-    captions = captions_of(answer, found.formula, more=captions_lines(found))
-    plots.save(plots.figure_of(drawing_of(found, model, captions)), plot)
-    notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)
+    show(fitted(answer, wanted), form, output, plot, notes)
