@@ -86,6 +86,7 @@ def importers(library: str) -> set[str]:
         ("pyspark", {"node/source/spark.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
         ("rapidfuzz", {"node/suggest/names.py"}),
+        ("ruptures", {"cordon/workbench/trend/steps.py"}),
     ],
 )
 def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):
