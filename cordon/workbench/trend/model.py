@@ -94,9 +94,35 @@ class Sequel:
         after = [np.arange(len(self.values)) >= place for place in places]
         return np.stack(after, axis=1).astype(float) if after else np.empty((len(self.values), 0))
 
+    def columns(self, places: Sequence[int]) -> Array:
+        """Those of level, drift and season, then those of the steps."""
+        return np.concatenate([self.nuisance, self.steps(places)], axis=1)
+
+    def can_tell(self, places: Sequence[int]) -> bool:
+        """Whether steps at these places can be told from drift, season and one another."""
+        columns = self.columns(places)
+        return bool(columns.shape[1] < len(columns) and np.linalg.matrix_rank(columns) == columns.shape[1])
+
+    def simplest(self, places: Sequence[int]) -> tuple[Array, float]:
+        """Coefficients with steps at some places where drift and season are kept small, and what is left unexplained.
+
+        Over few years, a step one way is also a drift and a season that happen to cancel a step the other way: with
+        free months, years of staircase are a slope. Of explanations that are nearly as good this takes the one with
+        the least drift and season: their prior deviation is that of the whole series, in each value's deviations.
+        """
+        columns = self.columns(places) / np.sqrt(self.variances)[:, None]
+        standard = self.values / np.sqrt(self.variances)
+        drift = self.nuisance.shape[1]
+        sizes = np.sqrt(np.square(columns).mean(axis=0)) / max(float(standard.std()), 1.0)
+        kept = np.diag(sizes)[1:drift]
+        system = np.concatenate([columns, kept])
+        wanted = np.concatenate([standard, np.zeros(len(kept))])
+        found = np.linalg.lstsq(system, wanted, rcond=None)[0]
+        return found, float(np.square(wanted - system @ found).sum())
+
     def fitted(self, places: Sequence[int] = ()) -> Fitted:
-        """Fit with steps at some places."""
-        columns = np.concatenate([self.nuisance, self.steps(places)], axis=1)
+        """Fit with steps at some places, which `can_tell` must allow."""
+        columns = self.columns(places)
         found = WLS(self.values, columns, weights=1 / self.variances).fit()
         return Fitted(
             np.asarray(found.params),

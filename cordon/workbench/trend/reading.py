@@ -14,6 +14,9 @@ from cordon.workbench.trend.words import moved, number, percent
 
 MOSTLY_NOISE = 0.5
 
+FEW_YEARS = 4
+"""Below that, steps, drift and season can stand for one another."""
+
 
 def readings(trend: Trend) -> tuple[str, ...]:
     """One sentence or a few on each group, in the order of the answer."""
@@ -108,7 +111,16 @@ def _season(trend: Trend) -> Iterator[str]:
     elif Guard.WAVE in guards:
         yield (
             "with less than two whole years, only a smooth yearly wave is kept apart from changes: "
-            "what comes in a month of every year, such as a holiday's, may be taken for one"
+            "what comes in a month of every year, such as a holiday's, may be taken for one; "
+            "--no-season sees smaller changes, if you know that nothing here comes back every year"
+        )
+    if any(
+        group.guard is Guard.MONTHS and group.steps and len(group.points) < FEW_YEARS * trend.grain.a_year
+        for group in trend.groups
+    ):
+        yield (
+            "over so few years, a jump can also be a drift and a season that happen to cancel a jump the other way: "
+            "what is said takes the least drift and season that explains the figures"
         )
     adjusted = [group.is_adjusted for group in trend.groups]
     if any(adjusted):

@@ -27,7 +27,7 @@ def without_season(sequel: Sequel, steps: Sequence[int], sigmas: Array) -> dict[
     """
     if len(sequel.values) < YEARS_TO_ADJUST * sequel.a_year or not sequel.has_months:
         return {}
-    columns = np.concatenate([sequel.nuisance, sequel.steps(steps)], axis=1)
+    columns = sequel.columns(steps)
     weights = 1 / np.sqrt(sequel.variances)
     solved = np.linalg.pinv(columns * weights[:, None]) * weights
     season = slice(2, sequel.nuisance.shape[1])

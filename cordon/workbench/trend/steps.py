@@ -135,19 +135,17 @@ def places_of(sequel: Sequel, scan: Scan, level: float) -> tuple[int, ...]:
         level: chance that a step must not exceed where there is none.
     """
     threshold = scan.threshold(level)
-    found = _settled(sequel, threshold * scan.variance, scan.place)
-    possible = set(whitened(sequel, LEAST_STAY).places)
-    found = tuple(place for place in found if place in possible)
-    while found:
-        if len(sequel.values) - sequel.nuisance.shape[1] - len(found) < LEAST_FREEDOM:
-            break
+    possible = whitened(sequel, LEAST_STAY).places
+    single = (min(possible, key=lambda place: sequel.simplest((place,))[1]),)
+    found = _settled(sequel, threshold * scan.variance, single, set(possible))
+    while found and len(sequel.values) - sequel.columns(found).shape[1] >= LEAST_FREEDOM:
         strengths = _strengths(sequel, found)
         weakest = int(np.argmin(strengths))
         if strengths[weakest] >= threshold:
             return found
         found = found[:weakest] + found[weakest + 1 :]
     # The scan has found a step: at least that one stands.
-    return (scan.place,)
+    return single
 
 
 def _strengths(sequel: Sequel, places: Sequence[int]) -> Array:
@@ -158,29 +156,27 @@ def _strengths(sequel: Sequel, places: Sequence[int]) -> Array:
     return np.asarray(np.square(sizes) / (variances * fitted.excess))
 
 
-def _settled(sequel: Sequel, penalty: float, first: int) -> tuple[int, ...]:
+def _settled(sequel: Sequel, penalty: float, single: tuple[int, ...], possible: set[int]) -> tuple[int, ...]:
     """PELT on the series without drift and season, which depend on the steps: from each of two beginnings, in turns."""
     scale = math.sqrt(float(sequel.variances.mean()))
-    best: tuple[float, tuple[int, ...]] = (math.inf, ())
-    for begin in ((), (first,)):
+    drift = sequel.nuisance.shape[1]
+    best = (sequel.simplest(single)[1] + penalty, single)
+    for begin in ((), single):
         places: tuple[int, ...] = begin
         for _ in range(_ROUNDS):
-            drift = sequel.fitted(places).coefficients[1 : sequel.nuisance.shape[1]]
-            flat = (sequel.values - sequel.nuisance[:, 1:] @ drift) / scale
-            cost, found = _segmented(flat, penalty)
-            best = min(best, (cost, found))
-            if found == places:
+            flat = (sequel.values - sequel.nuisance[:, 1:] @ sequel.simplest(places)[0][1:drift]) / scale
+            found = tuple(place for place in _segmented(flat, penalty) if place in possible)
+            if found == places or not sequel.can_tell(found):
                 break
             places = found
+            best = min(best, (sequel.simplest(places)[1] + penalty * len(places), places))
     return best[1]
 
 
-def _segmented(flat: Array, penalty: float) -> tuple[float, tuple[int, ...]]:
+def _segmented(flat: Array, penalty: float) -> tuple[int, ...]:
+    """Where the parts of a series begin that are cheapest, a part costing `penalty` and its squares about its mean."""
     search = KernelCPD(kernel="linear", min_size=LEAST_STAY).fit(flat.reshape(-1, 1))
-    ends = [int(end) for end in search.predict(pen=penalty)]
-    parts = [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-    cost = sum(float(np.square(part - part.mean()).sum()) for part in parts)
-    return cost + penalty * (len(ends) - 1), tuple(ends[:-1])
+    return tuple(int(end) for end in search.predict(pen=penalty)[:-1])
 
 
 def dates_of(sequel: Sequel, places: Sequence[int], at: int) -> tuple[int, int]:
@@ -190,13 +186,12 @@ def dates_of(sequel: Sequel, places: Sequence[int], at: int) -> tuple[int, int]:
         places: all changes, ascending.
         at: index of the change among them.
     """
-    fitted = sequel.fitted(places)
-    least = float(fitted.residuals @ fitted.residuals)
+    excess, (_, least) = sequel.fitted(places).excess, sequel.simplest(places)
     low = places[at - 1] + LEAST_STAY if at else LEAST_STAY
     high = places[at + 1] - LEAST_STAY if at + 1 < len(places) else len(sequel.values) - LEAST_STAY
-    near = []
+    near = [places[at]]
     for place in range(low, high + 1):
-        residuals = sequel.fitted((*places[:at], place, *places[at + 1 :])).residuals
-        if float(residuals @ residuals) - least <= DATES_REACH * fitted.excess:
+        moved = (*places[:at], place, *places[at + 1 :])
+        if sequel.can_tell(moved) and sequel.simplest(moved)[1] - least <= DATES_REACH * excess:
             near.append(place)
-    return min([*near, places[at]]), max([*near, places[at]])
+    return min(near), max(near)
