@@ -28,9 +28,6 @@ DRAWS = 20_000
 _SEED = 20_260_401
 """The same answer gives the same findings each time."""
 
-_ALIKE = 0.5
-"""Difference of two variances' logarithms that no simulation is made anew for."""
-
 _ROUNDS = 5
 """Turns between where the steps are and what drift and season are beside them; most settle in two."""
 
@@ -84,30 +81,19 @@ def scanned(sequel: Sequel) -> Scan | None:
     # Where the noise is known to be most of the variance, a statistic may only be smaller than a simulated one.
     floor = max(1.0, float(variance[0]))
     best = int(gains[:, 0].argmax())
-    nothing = _nothing(
-        tuple(int(number - sequel.numbers[0]) for number in sequel.numbers),
-        int(sequel.numbers[0] % sequel.a_year),
-        tuple(int(step) for step in np.round(np.log(sequel.variances / sequel.variances.mean()) / _ALIKE)),
-        sequel.a_year,
-        sequel.guard,
-    )
+    numbers = tuple(int(number) for number in sequel.numbers)
+    nothing = _nothing(numbers, sequel.a_year, sequel.guard)
     return Scan(white.places[best], float(gains[best, 0]) / floor, nothing, floor, float(white.lengths.max()))
 
 
-@lru_cache(maxsize=64)
-def _nothing(numbers: tuple[int, ...], first: int, variances: tuple[int, ...], a_year: int, guard: Guard) -> Array:
+@lru_cache(maxsize=16)
+def _nothing(numbers: tuple[int, ...], a_year: int, guard: Guard) -> Array:
     """Statistics of simulated series without a change, ascending.
 
-    They depend on the shape of a series only, so that groups which are alike share them.
-
-    Args:
-        numbers: periods since the first.
-        first: which period of the year that is.
-        variances: in steps of their logarithm, from their mean.
+    They depend on which periods there are; how the variances of these differ, by seven times even, moves their
+    quantiles by less than the draws do. So groups share them.
     """
-    shape = Sequel(
-        np.array(numbers) + first, np.zeros(len(numbers)), np.exp(_ALIKE * np.array(variances)), a_year, guard
-    )
+    shape = Sequel(np.array(numbers), np.zeros(len(numbers)), np.ones(len(numbers)), a_year, guard)
     normals = np.random.default_rng(_SEED).standard_normal((len(numbers), DRAWS))
     gains, variance = _looked(whitened(shape, LEAST_STAY), shape.freedom, normals)
     return np.sort(gains.max(axis=0) / variance)
