@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -14,10 +15,11 @@ from trends import document, of_rows, panel, screened
 from cordon.estimate.interval import REACH_95
 from cordon.workbench.trend.amounts import Linear, amount
 from cordon.workbench.trend.drawing import captions_of, drawing_of
-from cordon.workbench.trend.finding import find, holm
+from cordon.workbench.trend.finding import find, holm, sought
 from cordon.workbench.trend.model import Guard
 from cordon.workbench.trend.periods import Grain
 from cordon.workbench.trend.reading import cautions, readings
+from cordon.workbench.trend.season import without_season
 from cordon.workbench.trend.series import read_panel
 from cordon.workbench.trend.showing import COLUMNS, sheet_of
 from cordon.workbench.trend.steps import _segmented, places_of, scanned
@@ -80,14 +82,14 @@ def test_a_season_is_no_change_and_is_taken_out():
 def test_the_noise_of_adjusted_values_is_known():
     """Each adjusted value's interval covers the noise that is left in it, no more and no less."""
     season = np.tile(np.arange(12) * 10.0, 4)
-    rows = np.array([season + drawn(seed, 48) for seed in range(20)])
-    points = [found.points for found in find(of_rows(rows, SIGMA), counts=False).groups]
-    adjusted = np.array([[point.adjusted for point in of] for of in points])
-    sigmas = np.array([[(point.adjusted_high - point.adjusted_low) / 2 / REACH_95 for point in of] for of in points])
+    rows = np.array([season + drawn(seed, 48) for seed in range(60)])
+    looked = [sought(group, Grain.MONTH, counts=False, season=True) for group in of_rows(rows, SIGMA).groups]
+    flat = np.array([list(without_season(of.sequel, (), of.sigmas).values()) for of in looked])
+    adjusted, sigmas = flat[:, :, 0], flat[:, :, 1]
     assert np.allclose(sigmas, sigmas[0])
     assert sigmas[0, 0] < SIGMA, "a mean of four years is taken out, and a part of the noise with it"
-    measured = adjusted.std(axis=0, ddof=1)
-    assert np.sqrt((np.square(measured) / np.square(sigmas[0])).mean()) == pytest.approx(1, abs=0.1)
+    ratio = np.square(adjusted.std(axis=0, ddof=1) / sigmas[0]).mean()
+    assert np.sqrt(ratio) == pytest.approx(1, abs=0.06)
 
 
 def test_nothing_is_found_in_noise():
@@ -201,8 +203,6 @@ def test_the_penalised_optimum_is_the_librarys():
 def test_a_chance_is_never_zero_and_follows_the_threshold():
     """The threshold at a level is exceeded by that share of series without a change."""
     found = panel({"red": 1000 + drawn(9, 24)}, SIGMA).groups[0]
-    from cordon.workbench.trend.finding import sought
-
     looked = sought(found, Grain.MONTH, counts=True, season=True)
     scan = scanned(looked.sequel)
     assert 0 < scan.p_value <= 1
@@ -249,6 +249,26 @@ def test_what_is_found_is_said_and_drawn():
     json.dumps(dict(sheet.about), allow_nan=False)
     json.dumps([list(row) for row in sheet.rows], allow_nan=False)
     assert sheet.rows[0][-1] == "surrey"
+
+
+def test_a_difference_that_is_recorded_need_not_be_a_change():
+    """A year that differs by more than the noise, and by no more than the months do anyway, is said to do just that."""
+    values = 1000 + np.concatenate([drawn(16, 12, 150.0), 60 + drawn(17, 12, 150.0)])
+    found = find(panel({"red": values}, 2.0), counts=True)
+    (year,) = (group.year_before for group in found.groups)
+    assert not year.tested.stands_out
+    assert not year.recorded_low <= 0 <= year.recorded_high
+    assert "no more than such a series varies by anyway" in readings(found)[0]
+
+
+def test_a_month_of_the_year_that_is_never_seen_leaves_a_wave():
+    """Where each month cannot have a level of its own, only a wave is kept apart, and nothing breaks."""
+    values = list(1000 + drawn(18, 36))
+    whole = panel({"red": values}, SIGMA)
+    seen = tuple(place for place in whole.groups[0].places if place.number % 12 != 5)
+    (found,) = find(replace(whole, groups=(replace(whole.groups[0], places=seen),)), counts=True).groups
+    assert found.guard is Guard.WAVE
+    assert not found.steps
 
 
 def test_quarters_are_series_too():

@@ -147,20 +147,21 @@ def prepared(numbers: Numbers, values: Array, sigmas: Array, a_year: int, *, cou
         counts: values are counts, which vary by chance as Poisson numbers at least.
         season: guard against what comes back every year, as far as the series allows.
     """
-    guard = guard_of(len(numbers), a_year) if season else Guard.NONE
     noise = np.maximum(np.square(sigmas), _LEAST_VARIANCE)
-    first = Sequel(numbers, values, noise + max(float(values.mean()), 0.0) * counts, a_year, guard)
+    first = Sequel(numbers, values, noise + max(float(values.mean()), 0.0) * counts, a_year, Guard.NONE)
+    first = replace(first, guard=_guard(first) if season else Guard.NONE)
     if not counts or first.freedom < LEAST_FREEDOM:
         return first
     level = first.nuisance @ first.fitted().coefficients
     return replace(first, variances=noise + np.maximum(level, 0.0))
 
 
-def guard_of(count: int, a_year: int) -> Guard:
-    """What of a yearly pattern a series is long enough to be guarded against."""
-    if count >= 2 * a_year:
-        return Guard.MONTHS
-    return Guard.WAVE if count >= a_year else Guard.NONE
+def _guard(sequel: Sequel) -> Guard:
+    """What of a yearly pattern a series is long enough to be guarded against; months must have been seen for it."""
+    for guard, years in ((Guard.MONTHS, 2), (Guard.WAVE, 1)):
+        if len(sequel.numbers) >= years * sequel.a_year and replace(sequel, guard=guard).can_tell(()):
+            return guard
+    return Guard.NONE
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def _reading(group: GroupTrend, trend: Trend) -> str:
     said = [*_year(group), *(_stepped(step, trend) for step in group.steps), *_drifted(group)]
     if not said:
         said = ["no change that noise and chance would not explain"]
-        said += _unseen(group, trend)
+        said += [*_recorded(group), *_unseen(group, trend)]
     if group.noise_share > MOSTLY_NOISE:
         said.append(f"{percent(group.noise_share)} of what it varies by is noise that was added")
     return "; ".join(said)
@@ -43,6 +43,19 @@ def _year(group: GroupTrend) -> Iterator[str]:
     year = group.year_before
     if year is not None and year.tested.stands_out:
         yield f"{moved(year.tested.amount)} against the year before ({_over(year.periods)})"
+
+
+def _recorded(group: GroupTrend) -> Iterator[str]:
+    """A difference that is recorded, and not noise, but no more than such a series varies by."""
+    year = group.year_before
+    if year is None or year.tested.stands_out or year.recorded_low <= 0 <= year.recorded_high:
+        return
+    share, more = year.tested.amount.share, "more" if year.recorded_low > 0 else "fewer or less"
+    if math.isfinite(share):
+        yield (
+            f"what is recorded is {percent(share)} {more} than the year before ({_over(year.periods)}), "
+            "no more than such a series varies by anyway"
+        )
 
 
 def _over(periods: Sequence[str]) -> str:
