@@ -14,10 +14,11 @@ import pytest
 from scipy.stats import binom
 from trends import of_rows, screened
 
-from cordon.workbench.trend.finding import find
-from cordon.workbench.trend.found import FALSE_ALARM
+from cordon.workbench.trend.finding import Sought, Together, find, holm, sought, stepped
+from cordon.workbench.trend.found import FALSE_ALARM, Step
 from cordon.workbench.trend.model import Guard, Sequel
-from cordon.workbench.trend.periods import Grain
+from cordon.workbench.trend.periods import Grain, label_of
+from cordon.workbench.trend.series import Panel
 from cordon.workbench.trend.steps import scanned
 
 RARE = 1e-4
@@ -182,6 +183,15 @@ class Seen:
     once: int = 0
 
 
+def first_steps(answer: Panel) -> tuple[Step, ...]:
+    """The steps that `find` reports of the first group, without the rest."""
+    looked = [sought(group, answer.grain, counts=True, season=True) for group in answer.groups]
+    series = [one for one in looked if isinstance(one, Sought)]
+    p_values = [p for one in series for p in one.p_values]
+    tests = sum(not np.isnan(p) for p in p_values)
+    return stepped(series[0], answer.grain, Together(len(series), 0, tests), holm(p_values)[2])[1]
+
+
 def seen(world: World, size: float, place: int, runs: int, seed: int) -> Seen:
     """Answers in which one of the groups has a step of `size` deviations of a month's value."""
     rng, counted = np.random.default_rng(seed), Seen(runs)
@@ -190,17 +200,25 @@ def seen(world: World, size: float, place: int, runs: int, seed: int) -> Seen:
         truth = world.truth(rng)
         base = truth[0].mean()
         truth[0, place:] += step
-        found = find(of_rows(world.drawn(rng, truth), world.sigma), counts=True).groups[0]
-        if not found.steps:
+        answer = of_rows(world.drawn(rng, truth), world.sigma)
+        steps = first_steps(answer)
+        if not steps:
             continue
         counted.found += 1
-        counted.once += len(found.steps) == 1
-        at = found.points[place].period
-        near = min(found.steps, key=lambda one: abs(int(one.at.replace("-", "")) - int(at.replace("-", ""))))
+        counted.once += len(steps) == 1
+        at = label_of(answer.groups[0].places[place].number, Grain.MONTH)
+        near = min(steps, key=lambda one: abs(int(one.at.replace("-", "")) - int(at.replace("-", ""))))
         counted.dated += near.first <= at <= near.last
         counted.sized += near.amount.low <= step <= near.amount.high
         counted.shared += near.amount.share_low <= step / base <= near.amount.share_high
     return counted
+
+
+def test_steps_of_the_simulation_are_those_that_are_found() -> None:
+    """Simulations of power look at what `find` reports."""
+    world, rng = World(36, 30, groups=2), np.random.default_rng(10)
+    answer = of_rows(world.drawn(rng, world.truth(rng) + 300.0 * (np.arange(36) > 19)), world.sigma)
+    assert first_steps(answer) == find(answer, counts=True).groups[0].steps != ()
 
 
 def test_a_large_step_is_seen_dated_and_sized() -> None:

@@ -111,9 +111,7 @@ def _unsought(series: GroupSeries, grain: Grain, why: str) -> GroupTrend:
 def _group(series: GroupSeries, one: Sought, grain: Grain, adjusted: Iterator[float], together: Together) -> GroupTrend:
     year_p, drift_p, step_p = (next(adjusted) for _ in range(3))
     sequel, scan = one.sequel, one.scan
-    places: tuple[int, ...] = ()
-    if scan is not None and step_p <= FALSE_ALARM:
-        places = places_of(sequel, scan, max(FALSE_ALARM / together.tests, scan.p_value))
+    places, steps = stepped(one, grain, together, step_p)
     final = sequel.fitted(places)
     reach = reach_of(final.freedom, together.groups)
     against = each_against(one.pairs, sequel, final.excess, reach_of(final.freedom, together.pairs))
@@ -128,7 +126,7 @@ def _group(series: GroupSeries, one: Sought, grain: Grain, adjusted: Iterator[fl
         noise_share=float(np.square(one.sigmas).mean() / (sequel.variances.mean() * final.excess)),
         year_before=_year(one, final, reach, year_p, grain),
         drift=Tested(amount(_drift(final), reach), one.p_values[1], drift_p),
-        steps=_steps(sequel, scan, places, grain, together, step_p),
+        steps=steps,
         least_step=math.nan if scan is None else scan.least_seen(FALSE_ALARM / together.tests),
     )
 
@@ -147,12 +145,20 @@ def _drift(fitted: Fitted) -> Linear:
     return contrast(fitted, np.eye(len(fitted.coefficients))[1], fitted.mean_row)
 
 
-def _steps(
-    sequel: Sequel, scan: Scan | None, places: tuple[int, ...], grain: Grain, together: Together, p_adjusted: float
-) -> tuple[Step, ...]:
-    """Each step against the level before it; an interval holds for every place at once, since the place was sought."""
-    if scan is None:
-        return ()
+def stepped(
+    one: Sought, grain: Grain, together: Together, p_adjusted: float
+) -> tuple[tuple[int, ...], tuple[Step, ...]]:
+    """Where a group's level changes, and by how much against the level before.
+
+    An interval holds for every place at once, since the place was sought.
+
+    Args:
+        p_adjusted: of the group having any step.
+    """
+    sequel, scan = one.sequel, one.scan
+    if scan is None or not p_adjusted <= FALSE_ALARM:
+        return (), ()
+    places = places_of(sequel, scan, max(FALSE_ALARM / together.tests, scan.p_value))
     fitted, drift = sequel.fitted(places), sequel.nuisance.shape[1]
     reach = math.sqrt(scan.threshold(FALSE_ALARM / together.groups))
     found = []
@@ -164,7 +170,7 @@ def _steps(
             label_of(int(sequel.numbers[number]), grain) for number in (place, *dates_of(sequel, places, at))
         )
         found.append(Step(begins, first, last, amount(contrast(fitted, change, before), reach), p_adjusted))
-    return tuple(found)
+    return places, tuple(found)
 
 
 def _point(place: Place, grain: Grain, flat: tuple[float, float] | None, before: Amount | None) -> Point:
