@@ -26,6 +26,10 @@ check: $(VENV)/.ready  ## lint, types, import rules
 demo: $(VENV)/.ready  ## a federation on this machine, shown act by act (FORCES=8 for fewer, STAY=1 to keep it up)
 	@$(BIN)/python -m demo
 
+# Bytecode is kept, whatever the environment says: a hundred tests start processes of their own, which would compile
+# the packages anew each time.
+test slow: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.ready  ## every test but the slow ones
 	$(BIN)/pytest -n 2 --dist loadgroup --durations=20
 

@@ -115,13 +115,14 @@ class Staging:
         }
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         database, done = self._resumed(digest, opened)
+        # Before a new file is begun: one that is broken off at once holds nothing to go on from.
+        self._resumable = bool(done)
         if database is None:
             _remove(self._path)
             database = open_for_load(self._path, self._scratch)
             self._path.chmod(0o600)
         else:
             note("going on with a load that broke off")
-        self._resumable = bool(done)
         for name, secret in secrets_of(self._keys, self._mapping, self._contract).items():
             database.execute(f"SET VARIABLE {SECRET}{name} = ?", [secret])
         if not done:

@@ -4,6 +4,7 @@ Faults come in pairs: it failed, or it worked and nobody was told.
 """
 
 import random
+from functools import lru_cache
 
 from members import Killed, Members
 
@@ -11,6 +12,9 @@ from cordon.errors import Refused, Unavailable
 from cordon.register.leaf import NO_DIGEST, Receipt, RosterFixed
 from cordon.wire import codec
 from cordon.wire.signed import PAYLOAD_TYPES, open_signed, payload_hash, peek
+
+decoded = lru_cache(maxsize=10_000)(codec.decode_envelope)
+"""A register is read again after every step, and most of its leaves are those of before."""
 
 PAIR = ("lost before write", "lost after write")
 
@@ -193,11 +197,11 @@ class History:
         leaves = [data for (data,) in self.members.store._rows("SELECT bytes FROM leaf ORDER BY number")]
         assert leaves[: len(self.leaves)] == self.leaves
         self.leaves = leaves
-        fixed = [peek(RosterFixed, e) for e in map(codec.decode_envelope, leaves)
+        fixed = [peek(RosterFixed, e) for e in map(decoded, leaves)
                  if e.payload_type == PAYLOAD_TYPES[RosterFixed]]  # fmt: skip
         attempts = [(leaf.query_hash, leaf.attempt) for leaf in fixed]
         assert len(attempts) == len(set(attempts))
-        receipts = [peek(Receipt, e) for e in map(codec.decode_envelope, leaves)
+        receipts = [peek(Receipt, e) for e in map(decoded, leaves)
                     if e.payload_type == PAYLOAD_TYPES[Receipt]]  # fmt: skip
         contributed = [(leaf.query_hash, leaf.attempt, leaf.force) for leaf in receipts]
         assert len(contributed) == len(set(contributed))
@@ -210,7 +214,7 @@ class History:
         before, lifetime = NO_DIGEST, 0
         rows = member.ledger._all("SELECT receipt, rho, lifetime_sum FROM charge ORDER BY number")
         for number, (encoded, rho, total) in enumerate(rows, start=1):
-            envelope = codec.decode_envelope(encoded)
+            envelope = decoded(encoded)
             receipt = open_signed(Receipt, envelope, keys)
             lifetime += rho
             assert (receipt.number, receipt.previous, receipt.lifetime_sum.nano, total) == (

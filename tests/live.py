@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -12,16 +13,19 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from cordon.analyst.client import Client
 from cordon.analyst.compose import cost_of_epsilon
 from cordon.analyst.profile import read_profile
+from cordon.cli import run
 from cordon.errors import CordonError
 from cordon.estimate.interval import REACH_95
 from cordon.query.sql import parse_sql
@@ -78,6 +82,23 @@ def run_cordon(*arguments: str, seconds: float = COMMAND_SECONDS, **environment:
     except subprocess.TimeoutExpired:
         raise AssertionError(f"cordon {' '.join(arguments)} still runs after {seconds:.0f} s") from None
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def call_cordon(*arguments: str) -> Finished:
+    """Run the command line in this process, which saves an interpreter's start.
+
+    For what a command says and does; what only a process of its own shows (its exit, its streams, its signals, what
+    it leaves open) needs `run_cordon`, and each party has a test that uses it.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, _environment(), clear=True),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        warnings.catch_warnings(action="ignore", category=ResourceWarning),
+    ):
+        code = run(list(arguments))
+    return Finished(code, out.getvalue(), err.getvalue())
 
 
 def start_cordon(*arguments: str) -> subprocess.Popen[str]:
@@ -195,13 +216,13 @@ class Live:
         """The option that names the analyst's profile."""
         return "--profile", str(self.layout.profile())
 
-    def cordon(self, command: str, *arguments: str, seconds: float = COMMAND_SECONDS) -> Finished:
-        """An analyst's command."""
-        return run_cordon(command, *arguments, *self.profile, seconds=seconds)
+    def cordon(self, command: str, *arguments: str) -> Finished:
+        """An analyst's command, in this process."""
+        return call_cordon(command, *arguments, *self.profile)
 
     def node(self, command: str, force: str, *arguments: str) -> Finished:
-        """A command of a force's own people."""
-        return run_cordon("node", command, "--config", str(self.layout.node_config(force)), *arguments)
+        """A command of a force's own people, in this process."""
+        return call_cordon("node", command, "--config", str(self.layout.node_config(force)), *arguments)
 
     def ask(self, sql: str, *arguments: str, epsilon: str | None = "1", purpose: str = PURPOSE) -> dict[str, Any]:
         """Ask through the command line; the answer as its JSON says it."""

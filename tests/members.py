@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import shutil
 import tempfile
 import time
@@ -31,13 +32,14 @@ from cordon.analyst.client import Client
 from cordon.analyst.compose import compose, cost_of_epsilon, plan_statement
 from cordon.analyst.federation import Federation
 from cordon.analyst.profile import read_profile
-from cordon.catalogue import read_catalogue
+from cordon.catalogue import Catalogue, read_catalogue
 from cordon.configfile import read_config
+from cordon.contract import Contract
 from cordon.envelope import Envelope, KeySigner
 from cordon.errors import CordonError
 from cordon.identity import Identity, Role
 from cordon.keyfile import read_certificate, read_seal_key, read_signing_key
-from cordon.manifest import read_manifest
+from cordon.manifest import Manifest, read_manifest
 from cordon.query.sql import parse_sql
 from cordon.units import Digest
 from cordon.wire import codec, services
@@ -59,6 +61,7 @@ from cordon.wire.messages import (
 from cordon.wire.signed import sign
 from demo.layout import Design, Layout, lay_out
 from demo.nominals import write_nominals
+from node.aggregate import Snapshot
 from node.config import NodeConfig
 from node.gate import Gate
 from node.ledger import Contribution, Ledger
@@ -66,9 +69,10 @@ from node.ledgerfile import create_ledger
 from node.load import load
 from node.mapping import Mapping
 from node.policy import Policy
-from node.service import PATIENCE_SECONDS, open_snapshots, state_budgets
+from node.service import PATIENCE_SECONDS, state_budgets
+from node.snapshot import snapshot_path
 from node.standing import RegisterLink
-from node.tasks import Tasks, Tools
+from node.tasks import Snapshots, Tasks, Tools
 
 FORCES = ("essex", "kent", "norfolk", "suffolk", "surrey")
 PURPOSE = "research"
@@ -155,7 +159,7 @@ class Members:
         """A node as it is after a start: everything from its files, nothing remembered."""
         config = read_config(self.layout.node_config(force), NodeConfig)
         manifest, _ = read_manifest(config.manifest, config.governance_keys)
-        catalogue = read_catalogue(manifest)
+        catalogue = _catalogue(manifest)
         policy = read_config(config.policy, Policy)
         gate = Gate(force, manifest, catalogue, policy, read_seal_key(config.seal_key))
         ledger = Ledger(config.ledger, force=force)
@@ -168,7 +172,7 @@ class Members:
             force=force, gate=gate, catalogue=catalogue, ledger=ledger,
             signer=signer, pause_file=config.pause_file, standing=link.standing, clock=clock,
         )  # fmt: skip
-        return Member(force, config, Tasks(tools, open_snapshots(config.state, catalogue)), ledger, gate, link)
+        return Member(force, config, Tasks(tools, _snapshots(config.state, catalogue)), ledger, gate, link)
 
     def restart_node(self, force: str) -> None:
         """Kill a node, start it again, and let it connect."""
@@ -176,8 +180,6 @@ class Members:
         self.presence.leave(self.connections[force])
         self.coordinator.vouching.left(force)
         before.ledger.close()
-        for snapshot in before.tasks.snapshots.values():
-            snapshot.close()
         self.members[force] = self.start_node(force)
         self.members[force].sent = before.sent
         self.connect(force)
@@ -191,7 +193,7 @@ class Members:
         config = read_config(self.layout.coordinator_config, CoordinatorConfig)
         manifest, envelope = read_manifest(config.manifest, config.governance_keys)
         self.manifest, self.manifest_envelope = manifest, envelope
-        self.catalogue = read_catalogue(manifest)
+        self.catalogue = _catalogue(manifest)
         self.store = Store(self._store_path, federation=manifest.federation)
         self.presence = Presence()
         self.queries = Queries(
@@ -417,7 +419,7 @@ def _copied(root: Path, design: Design, analysts: tuple[str, ...], persons: int)
     if name not in _templates:
         _templates[name] = _made(_folder / str(len(_templates)), design, analysts, persons)
     template = _templates[name]
-    shutil.copytree(template.root, root)
+    shutil.copytree(template.root, root, symlinks=True)
     return Layout(root, design, template.governance_keys)
 
 
@@ -426,14 +428,55 @@ def _made(root: Path, design: Design, analysts: tuple[str, ...], persons: int) -
     now = int(time.time())
     for number, force in enumerate(design.forces):
         settings = read_config(layout.node_config(force), NodeConfig)
-        records = layout.force_folder(force) / "records" / "nominals.csv"
-        write_nominals(records, number=number, forces=len(design.forces), persons=persons)
-        manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
-        mapping = read_config(layout.force_folder(force) / "nominals.toml", Mapping)
-        load(mapping, read_catalogue(manifest)["nominals", 1][0], settings.state, progress=lambda _: None)
+        shutil.copytree(_loaded(layout, number, persons), settings.state, symlinks=True, dirs_exist_ok=True)
         create_ledger(settings.ledger, force=force, now=now)
     create_store(layout.coordinator_config.parent / "store.sqlite", federation="Demonstration", now=now)
     return layout
+
+
+_loads: dict[tuple[tuple[str, ...], int, int], Path] = {}
+
+
+def _loaded(layout: Layout, number: int, persons: int) -> Path:
+    """A force's state folder after a load, which policies, budgets and analysts have no part in."""
+    forces = layout.design.forces
+    name = (forces, number, persons)
+    if name not in _loads:
+        settings = read_config(layout.node_config(forces[number]), NodeConfig)
+        records = layout.force_folder(forces[number]) / "records" / "nominals.csv"
+        write_nominals(records, number=number, forces=len(forces), persons=persons)
+        manifest, _ = read_manifest(settings.manifest, settings.governance_keys)
+        mapping = read_config(layout.force_folder(forces[number]) / "nominals.toml", Mapping)
+        state = _folder / f"loaded{len(_loads)}"
+        state.mkdir(mode=0o700)
+        load(mapping, _catalogue(manifest)["nominals", 1][0], state, progress=lambda _: None)
+        _loads[name] = state
+    return _loads[name]
+
+
+_catalogues: dict[Digest, Catalogue] = {}
+_opened: dict[tuple[bytes, Digest], Snapshot] = {}
+
+
+def _catalogue(manifest: Manifest) -> Catalogue:
+    """The contracts that a manifest lists; the bundled files do not change while tests run."""
+    if manifest.digest not in _catalogues:
+        _catalogues[manifest.digest] = read_catalogue(manifest)
+    return _catalogues[manifest.digest]
+
+
+def _snapshots(state: Path, catalogue: Catalogue) -> Snapshots:
+    """What `node.service.open_snapshots` opens, but files of the same bytes only once: hundreds of nodes start here."""
+    paths = {name: snapshot_path(state, *name) for name in catalogue}
+    return {name: _snapshot(path, catalogue[name][0]) for name, path in paths.items() if path.is_file()}
+
+
+def _snapshot(path: Path, contract: Contract) -> Snapshot:
+    name = hashlib.sha256(path.read_bytes()).digest(), contract.digest
+    if name not in _opened:
+        # From a copy of its own, for what is opened once outlives the folder of the test that was first.
+        _opened[name] = Snapshot(Path(shutil.copy(path, _folder / f"{len(_opened)}.duckdb")), contract)
+    return _opened[name]
 
 
 class Analyst:

@@ -15,7 +15,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from live import BEHIND_PROXY, PURPOSE, Live, run_cordon
+from live import BEHIND_PROXY, PURPOSE, Live, call_cordon, run_cordon
 
 from cordon.envelope import Envelope, KeySigner
 from cordon.errors import Malformed, Refused, Unavailable, Untrusted
@@ -147,7 +147,7 @@ def test_a_coordinator_of_another_authority_is_not_talked_to(live: Live, tmp_pat
     profile = _copied_profile(live, tmp_path)
     foreign = new_authority("Other", ec.generate_private_key(ec.SECP256R1()))
     (profile.parent / "authority.pem").write_bytes(foreign.public_bytes(Encoding.PEM))
-    done = run_cordon("datasets", "--profile", str(profile))
+    done = call_cordon("datasets", "--profile", str(profile))
     assert (done.code, done.out) == (5, "")
     assert "same authority" in done.err
     assert "Traceback" not in done.err
@@ -231,7 +231,7 @@ def test_node_and_analyst_reach_the_coordinator_through_a_proxy_only(live: Live,
     proxied = _copied_profile(
         live, tmp_path / "proxied", coordinator=unreachable, proxy=f"http://127.0.0.1:{live.proxy.port}"
     )
-    failed = run_cordon("datasets", "--profile", str(direct))
+    failed = call_cordon("datasets", "--profile", str(direct))
     assert (failed.code, failed.out) == (5, "")
     assert "cannot reach the coordinator" in failed.err
     before = len(live.proxy.asked)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from live import COMMAND_SECONDS, FORCES, NO_CRIMES, PURPOSE, Finished, Live, run_cordon
+from live import FORCES, NO_CRIMES, PURPOSE, Finished, Live, call_cordon, run_cordon
 
 pytestmark = pytest.mark.xdist_group("federation")
 
@@ -15,8 +15,8 @@ SQL = "SELECT crime_type, COUNT(*) AS n FROM street_crime WHERE crime_type <> 'r
 
 
 def as_bob(live: Live, *arguments: str) -> Finished:
-    """The other analyst's command."""
-    done = run_cordon(*arguments, "--profile", str(live.layout.profile("bob")), seconds=COMMAND_SECONDS)
+    """The other analyst's command, in this process."""
+    done = call_cordon(*arguments, "--profile", str(live.layout.profile("bob")))
     assert "Traceback" not in done.err
     return done
 
@@ -32,7 +32,7 @@ def test_an_answer_is_published_read_by_another_and_stands_for_the_same_question
     answer = live.ask(SQL, epsilon="1/2")
     assert answer["budget"]["unknown"] == []
     assert 0 < answer["budget"]["year"]["largest"]["share"] < answer["budget"]["lifetime"]["largest"]["share"] * 100
-    unconfirmed = live.cordon("publish", answer["query"][:16])
+    unconfirmed = run_cordon("publish", answer["query"][:16], *live.profile)
     assert (unconfirmed.code, unconfirmed.out) == (3, "")
     assert "becomes public at once" in unconfirmed.err
     assert SQL in unconfirmed.err

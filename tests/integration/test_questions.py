@@ -7,7 +7,19 @@ import io
 import json
 
 import pytest
-from live import FORCES, NO_CRIMES, NO_STOPS, ONE_PURPOSE, PURPOSE, Asking, Live, run_cordon, sigmas_off, wait_until
+from live import (
+    FORCES,
+    NO_CRIMES,
+    NO_STOPS,
+    ONE_PURPOSE,
+    PURPOSE,
+    Asking,
+    Live,
+    call_cordon,
+    run_cordon,
+    sigmas_off,
+    wait_until,
+)
 
 from cordon.catalogue import bundled_contracts
 from cordon.contract import Contract
@@ -115,14 +127,14 @@ def test_an_asked_half_width_is_met_and_contributions_are_added_again(live: Live
 def test_a_table_goes_to_standard_output_and_csv_leaves_notes_to_standard_error(live: Live) -> None:
     """A table prints rows and notes on standard output; CSV prints rows only there, and notes beside it."""
     sql = "SELECT crime_type, COUNT(*) AS n FROM street_crime GROUP BY crime_type"
-    table = live.cordon("query", sql, "--epsilon", "1", "--purpose", PURPOSE)
+    table = run_cordon("query", sql, "--epsilon", "1", "--purpose", PURPOSE, *live.profile)
     assert table.code == 0, table.err
     assert "sending the question" not in table.out
     assert "protected: one recorded crime or incident" in table.out
     assert f"answered ({len(HOLD_CRIMES)}): {', '.join(HOLD_CRIMES)}" in table.out
     assert f"declined, not held (1): {NO_CRIMES}" in table.out
     found = next(line for line in table.out.splitlines() if line.startswith("query "))
-    again = live.cordon("follow", found.split()[1], "--format", "csv")
+    again = run_cordon("follow", found.split()[1], "--format", "csv", *live.profile)
     assert again.code == 0, again.err
     rows = list(csv.reader(io.StringIO(again.out)))
     assert rows[0] == ["crime_type", "n", "n low", "n high", "note"]
@@ -207,7 +219,7 @@ def test_a_spent_budget_is_refused_and_nothing_is_charged(live: Live) -> None:
     """A question above every force's yearly budget ends refused, with exit 3, and no ledger grows."""
     before = live.charged()
     sql = "SELECT COUNT(*) FROM nominals"
-    done = live.cordon("query", sql, "--epsilon", "4", "--attempts", "1", "--purpose", PURPOSE)
+    done = run_cordon("query", sql, "--epsilon", "4", "--attempts", "1", "--purpose", PURPOSE, *live.profile)
     assert done.code == 3
     assert "5 declined, budget" in done.err
     assert "nothing was charged" in done.err
@@ -226,8 +238,6 @@ MISTAKES = [
     (3, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--purpose", "gossip"], "purpose"),
     (3, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "500", "--purpose", PURPOSE], "epsilon"),
     (3, ["datasets", "nothing"], "there is no data set"),
-]
-CLOSE = [
     (2, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1"], "Missing option"),
     (3, ["explain", "SELECT * FROM stop_search", "--epsilon", "1"], "error: "),
     (3, ["explain", "SELECT COUNT(*) FROM stop_search WHERE object = 'drgs'", "--epsilon", "1"], "has no code"),
@@ -235,10 +245,7 @@ CLOSE = [
     (3, ["explain", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--purpose", "gossip"], "no purpose"),
     (3, ["follow", "ffffffffffff"], "begins with"),
 ]
-"""Each case starts an interpreter; those that another case is close to run with the slow ones."""
-CASES = [pytest.param(*case, id=" ".join(case[1])[:40]) for case in MISTAKES] + [
-    pytest.param(*case, id=" ".join(case[1])[:40], marks=pytest.mark.slow) for case in CLOSE
-]
+CASES = [pytest.param(*case, id=" ".join(case[1])[:40]) for case in MISTAKES]
 
 
 @pytest.mark.parametrize(("code", "arguments", "words"), CASES)
@@ -247,7 +254,7 @@ def test_a_mistake_is_named_with_its_exit_code_and_no_traceback(
 ) -> None:
     """A wrong command exits with 2, a refused one with 3; neither prints a traceback or anything as an answer."""
     options = live.profile if arguments[0] != "qeury" else ()
-    done = run_cordon(*arguments, *options)
+    done = call_cordon(*arguments, *options)
     assert (done.code, done.out) == (code, ""), done.err
     assert words.lower() in done.err.lower()
     assert "Traceback" not in done.err

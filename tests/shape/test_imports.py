@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("imports")
+
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = [p for package in ("cordon", "node", "coordinator") for p in (ROOT / package).rglob("*.py")]
 
@@ -100,11 +102,17 @@ def test_parties_never_import_each_other():
     assert not {path for path in importers("coordinator") if not path.startswith("coordinator/")}
 
 
+@cache
+def fresh(statement: str) -> frozenset[str]:
+    """Every module that a fresh interpreter holds after a statement; it is asked once, for it takes a second."""
+    code = f"import sys\n{statement}\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return frozenset(done.stdout.split())
+
+
 def loaded(statement: str, *modules: str) -> set[str]:
     """Which of `modules` a fresh interpreter holds after a statement."""
-    code = f"import sys\n{statement}\nprint(*[m for m in {modules!r} if m in sys.modules], sep=',')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(filter(None, done.stdout.strip().splitlines()[-1:][0].split(","))) if done.stdout.strip() else set()
+    return set(modules) & fresh(statement)
 
 
 def test_importing_the_package_loads_nothing_beside_it():
@@ -122,7 +130,8 @@ def test_the_serving_node_loads_no_reader_of_sql():
     """What rehearses a decision reads SQL, what proposes a mapping compares names; nothing loads them before they are
     called, neither the service nor the command line.
     """
-    assert not loaded("import node.service, node.cli", "node.rehearsal", "cordon.query.sql", "rapidfuzz")
+    for part in ("import node.service", "import node.cli"):
+        assert not loaded(part, "node.rehearsal", "cordon.query.sql", "rapidfuzz"), part
     assert loaded("import node.rehearsal", "cordon.query.sql"), "the look itself works"
     assert not loaded("import node.cli", "duckdb", "ibis", "sqlglot"), "officers' commands start at once"
     importing = {path.name for path in (ROOT / "node").glob("*.py") if "node.rehearsal" in imported(path)}

@@ -198,9 +198,14 @@ def test_a_force_that_was_away_hears_of_a_failure_when_it_comes_back(story):
     assert members.members["kent"].ledger.failing(period) == {"surrey"}
 
 
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize(
+    "batch", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_budgets_hold_under_random_histories(tmp_path, batch):
-    """200 histories in four batches: released covers charged, charged stays in the budget, the auditor agrees."""
+    """Released covers charged, charged stays in the budget, the auditor agrees.
+
+    The two batches of every run are 100 histories: what goes wrong in 3 % of them is missed in one run of twenty.
+    """
     ends = Counter()
     for number in range(50 // OF_ONE_FEDERATION + (batch % 2)):
         seed = 5 * batch + number

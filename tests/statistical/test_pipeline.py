@@ -47,10 +47,7 @@ def noise_of(tmp_path, kind, roster, off_by=1.0):
     return noise, made
 
 
-CASES = [
-    (MeasureKind.COUNT, 1), (MeasureKind.COUNT, 3), (MeasureKind.COUNT, 8), (MeasureKind.COUNT_UNIT, 4),
-    (MeasureKind.SUM, 5),
-]  # fmt: skip
+CASES = [(MeasureKind.COUNT, 1), (MeasureKind.COUNT, 8), (MeasureKind.COUNT_UNIT, 4), (MeasureKind.SUM, 5)]
 MORE = [(kind, n) for kind in MeasureKind for n in (1, 3, 4, 5, 6, 7, 8) if (kind, n) not in CASES]
 
 

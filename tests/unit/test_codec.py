@@ -203,7 +203,8 @@ each_kind_with_fields = pytest.mark.parametrize(
     "kind",
     [pytest.param(kind, id=name) for name, kind in sorted(KINDS.items()) if codec._MESSAGES[name].DESCRIPTOR.fields],
 )
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Some seventy messages share most of their fields' types, so six of each are hundreds of every type."""
 
 
 def test_every_message_has_a_strategy():
@@ -258,6 +259,19 @@ def test_a_changed_byte_is_refused_or_read_as_it_is(kind, data):
     assume(encoded)
     encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
     read_or_refused(kind, bytes(encoded))
+
+
+@pytest.mark.slow
+@each_kind_with_fields
+@settings(few, max_examples=100)
+@given(data=st.data(), noise=st.binary(max_size=60))
+def test_what_is_above_holds_of_a_hundred_messages_of_each_kind(kind, data, noise):
+    """The same five, at length."""
+    test_models_come_back.hypothesis.inner_test(kind, data)
+    test_an_unknown_field_is_refused_at_any_depth.hypothesis.inner_test(kind, data)
+    test_a_truncated_message_is_malformed_or_another_one.hypothesis.inner_test(kind, data)
+    test_a_changed_byte_is_refused_or_read_as_it_is.hypothesis.inner_test(kind, data)
+    test_bytes_at_random_are_refused_or_read_as_they_are.hypothesis.inner_test(kind, noise)
 
 
 def read_or_refused(kind, encoded):

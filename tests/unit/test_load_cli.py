@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from live import Finished, call_cordon
 
 from demo.layout import Design, choose_forces, lay_out
 from demo.nominals import write_nominals
@@ -41,7 +42,12 @@ class Node:
             text = text.replace(old, new)
         (self.folder / name).write_text(text, encoding="utf-8")
 
+    def call(self, *arguments: str) -> Finished:
+        """In this process, for what is said."""
+        return call_cordon("node", *arguments, "--config", str(self.config))
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """In a process of its own, for what a terminal, a pipe or a signal sees."""
         command = [sys.executable, "-m", "cordon", "node", *arguments, "--config", str(self.config)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -69,10 +75,10 @@ def test_one_mapping_that_fails_stops_no_other(node):
     """The others are loaded and reported, the failure is told with its file, and the command says so by its code."""
     node.copy_mapping("broken.toml", ('"nominals"', '"stop_search"'), ("records/nominals.csv", "records/none.csv"))
     node.list_only("broken.toml", "nominals.toml")
-    done = node.run("load")
-    assert done.returncode == 6
-    assert "nominals v1" in done.stdout
-    assert "broken.toml" in done.stderr
+    done = node.call("load")
+    assert done.code == 6
+    assert "nominals v1" in done.out
+    assert "broken.toml" in done.err
     assert node.snapshots() == ["nominals.v1.duckdb"]
 
 
@@ -80,17 +86,17 @@ def test_two_mappings_for_one_version_are_refused(node):
     """The second would silently take the first one's place."""
     node.copy_mapping("again.toml")
     node.list_only("nominals.toml", "again.toml")
-    done = node.run("check")
-    assert done.returncode == 6
-    assert "are both for nominals v1" in done.stderr
+    done = node.call("check")
+    assert done.code == 6
+    assert "are both for nominals v1" in done.err
     assert not (node.folder / "state" / "snapshots").exists()
 
 
 def test_a_data_set_that_no_mapping_is_for_is_told_with_those_that_there_are(node):
     """As a person who has misspelt it needs."""
-    done = node.run("check", "--dataset", "nominal")
-    assert done.returncode == 6
-    assert "hint: there are mappings for nominals" in done.stderr
+    done = node.call("check", "--dataset", "nominal")
+    assert done.code == 6
+    assert "hint: there are mappings for nominals" in done.err
 
 
 def test_a_report_pipes_and_shows_what_a_person_should_look_at(node):
@@ -109,7 +115,7 @@ def test_a_report_pipes_and_shows_what_a_person_should_look_at(node):
     assert "! role: 100 % of the values were mended" in done.stdout
     assert "! mapped, and not stored, since node.toml names no linkage_key: phone, vehicle" in done.stdout
     assert any("rows read" in line and "without a unit" in line for line in done.stdout.splitlines())
-    found = json.loads(node.run("check", "--format", "json").stdout)
+    found = json.loads(node.call("check", "--format", "json").out)
     assert found["columns"][-1]["column"] == "role"
     assert found["differences"] == []
     written = b"".join(path.read_bytes() for path in (node.folder / "state" / "snapshots").iterdir())
@@ -118,7 +124,7 @@ def test_a_report_pipes_and_shows_what_a_person_should_look_at(node):
 
 def test_ctrl_c_ends_a_load_with_a_sentence(node):
     """No traceback; the snapshot before stays, and nothing half-made does."""
-    assert node.run("load").returncode == 0
+    assert node.call("load").code == 0
     before = (node.folder / "state" / "snapshots" / "nominals.v1.duckdb").readlink()
     text = node.records.read_text(encoding="utf-8").splitlines()
     node.records.write_text("\n".join([text[0], *(text[1:] * 12_000)]) + "\n", encoding="utf-8")
@@ -147,7 +153,7 @@ def test_what_killed_loads_have_left_is_removed_by_the_next(node):
     for name in ("stop_search.v1.building", "stop_search.v1.building.wal", "old.v1.coding", "young.v1.coding"):
         (folder / name).write_text("identifier")
     os.utime(folder / "old.v1.coding", (0, 0))
-    assert node.run("load").returncode == 0
+    assert node.call("load").code == 0
     names = {path.name for path in folder.iterdir()}
     assert {name for name in names if "nominals" not in name} == {"young.v1.coding"}
     assert folder.stat().st_mode & 0o077 == 0

@@ -137,7 +137,7 @@ class Seen:
         self.rosters[event.attempt] = event.forces
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories())
 def test_whatever_comes_in_whatever_order(history):
     """One roster an attempt, an end only once, a completion only of all, and candidates that only shrink."""
@@ -159,7 +159,7 @@ def test_whatever_comes_in_whatever_order(history):
         state = after
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories())
 def test_an_input_that_comes_twice_changes_nothing(history):
     """Everything may be sent again: after a reconnection it is."""
@@ -170,7 +170,7 @@ def test_an_input_that_comes_twice_changes_nothing(history):
         assert step(rules, state, given_input) == (state, ())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories(), some)
 def test_time_alone_ends_every_query(history, cooling):
     """From any state, what falls due leads to an end by the expiry, each phase once an attempt."""
@@ -190,6 +190,16 @@ def test_time_alone_ends_every_query(history, cooling):
     assert state.phase in (Phase.COMPLETED, Phase.ENDED)
     assert due(rules, state, frozenset(FORCES), cooling, now) is None
     assert all(owed(rules, state, force) is None for force in FORCES)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None)
+@given(histories(), some)
+def test_what_is_above_holds_of_many_histories(history, cooling):
+    """The same three, over two thousand histories."""
+    test_whatever_comes_in_whatever_order.hypothesis.inner_test(history)
+    test_an_input_that_comes_twice_changes_nothing.hypothesis.inner_test(history)
+    test_time_alone_ends_every_query.hypothesis.inner_test(history, cooling)
 
 
 def played(*given, rules=RULES):
