@@ -17,7 +17,7 @@ from trends import of_rows, screened
 from cordon.workbench.trend.finding import Sought, Together, find, holm, sought, stepped
 from cordon.workbench.trend.found import FALSE_ALARM, Step
 from cordon.workbench.trend.model import Guard, Sequel
-from cordon.workbench.trend.periods import Grain, label_of
+from cordon.workbench.trend.periods import Grain, label_of, number_of
 from cordon.workbench.trend.series import Panel
 from cordon.workbench.trend.steps import scanned
 
@@ -181,6 +181,9 @@ class Seen:
     sized: int = 0
     shared: int = 0
     once: int = 0
+    """No second step was said to be there."""
+    months: int = 0
+    """That the dates of a step span, in all."""
 
 
 def first_steps(answer: Panel) -> tuple[Step, ...]:
@@ -210,7 +213,8 @@ def seen(world: World, size: float, place: int, runs: int, seed: int) -> Seen:
         near = min(steps, key=lambda one: abs(int(one.at.replace("-", "")) - int(at.replace("-", ""))))
         counted.dated += near.first <= at <= near.last
         counted.sized += near.amount.low <= step <= near.amount.high
-        counted.shared += near.amount.share_low <= step / base <= near.amount.share_high
+        counted.months += number_of(near.last) - number_of(near.first) + 1
+        counted.shared += bool(near.amount.share_low <= step / base <= near.amount.share_high)
     return counted
 
 
