@@ -267,7 +267,7 @@ def held(world: World, runs: int, seed: int) -> tuple[Array, int]:
     return right, runs
 
 
-@pytest.mark.slow  # 300 answers of five groups for each world
+@pytest.mark.slow  # 200 answers of five groups for each world
 @pytest.mark.parametrize(
     "world",
     [
@@ -278,6 +278,6 @@ def held(world: World, runs: int, seed: int) -> tuple[Array, int]:
 )
 def test_intervals_of_slope_and_year_hold_for_all_groups_together(world: World) -> None:
     """In 19 of 20 answers, the intervals of all five groups hold at once."""
-    right, runs = held(world, 300, seed=7)
+    right, runs = held(world, 200, seed=7)
     print(f"{world.periods} months, excess {world.excess:g}: slope {right[0]}, year {right[1]} of {runs}")
     assert all(at_least(0.95, int(cases), runs) for cases in right)

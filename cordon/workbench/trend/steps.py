@@ -168,16 +168,22 @@ def _segmented(flat: Array, penalty: float) -> tuple[int, ...]:
 def dates_of(sequel: Sequel, places: Sequence[int], at: int) -> tuple[int, int]:
     """First and last place where one of the changes may lie: what the likelihood does not tell from the best.
 
+    Only steps in the same direction count: one the other way, a year off, is another explanation and no other date.
+
     Args:
         places: all changes, ascending.
         at: index of the change among them.
     """
-    excess, (_, least) = sequel.fitted(places).excess, sequel.simplest(places)
+    excess, (found, least) = sequel.fitted(places).excess, sequel.simplest(places)
+    step = sequel.nuisance.shape[1] + at
     low = places[at - 1] + LEAST_STAY if at else LEAST_STAY
     high = places[at + 1] - LEAST_STAY if at + 1 < len(places) else len(sequel.values) - LEAST_STAY
     near = [places[at]]
     for place in range(low, high + 1):
         moved = (*places[:at], place, *places[at + 1 :])
-        if sequel.can_tell(moved) and sequel.simplest(moved)[1] - least <= DATES_REACH * excess:
+        if not sequel.can_tell(moved):
+            continue
+        there, left = sequel.simplest(moved)
+        if left - least <= DATES_REACH * excess and there[step] * found[step] > 0:
             near.append(place)
     return min(near), max(near)
