@@ -115,7 +115,7 @@ def test_a_month_that_a_force_does_not_cover_is_no_fall():
     assert not red.drift.stands_out
     assert not red.year_before.tested.stands_out
     assert [point.missing for point in red.points[-4:]] == [(), ("surrey",), ("surrey",), ("surrey",)]
-    assert any("2022-01 to 2022-03: surrey answered" in caution for caution in cautions(covered))
+    assert any("2022-01 to 2022-03: not wholly covered by surrey" in caution for caution in cautions(covered))
     assert (
         list(left_out(read_panel(document({"red": level}, 5.0, vintages=early)).groups).values()) == [("surrey",)] * 3
     )

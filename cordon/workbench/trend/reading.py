@@ -97,7 +97,7 @@ def _places(trend: Trend) -> Iterator[str]:
             missing.setdefault(point.missing, []).append(number_of(point.period))
     for forces, numbers in missing.items():
         yield (
-            f"{spans(numbers, trend.grain)}: {_listed(forces)} answered and cover no or only some of it; "
+            f"{spans(numbers, trend.grain)}: not wholly covered by {_listed(forces)}, of those that answered; "
             "shown, and compared with nothing, since it would look like a fall"
         )
     if trend.undeclared:

@@ -112,9 +112,14 @@ def _yearly(before: Amount | None) -> list[str]:
     if before is None:
         return ["", ""]
     if math.isfinite(before.share):
-        low, high = (f"{100 * end:+.0f}" for end in (before.share_low, before.share_high))
-        return [f"{100 * before.share:+.0f} %", f"{low} to {high} %"]
+        share, low, high = map(_signed, (before.share, before.share_low, before.share_high))
+        return [f"{share} %", f"{low} to {high} %"]
     return [f"{before.size:+,.0f}", f"{before.low:+,.0f} to {before.high:+,.0f}"]
+
+
+def _signed(share: float) -> str:
+    # What rounds to nothing has no sign.
+    return f"{round(100 * share) or 0:+d}"
 
 
 def _mark(group: GroupTrend, point: Point) -> str:
