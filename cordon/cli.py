@@ -16,6 +16,7 @@ COMMANDS = {
     "datasets": ("List data sets, their columns and codes, and who holds them.", "analyst"),
     "follow": ("Follow a query again by its id, and open its answer.", "analyst"),
     "history": ("List your own queries and answers, or show one again at no cost.", "analyst"),
+    "disparity": ("Compare groups' rates with a reference group's, and say what can be concluded.", "analyst,stats"),
     "trend": ("Show what grows and what falls, and what noise would not explain.", "analyst,stats"),
     "publish": ("Publish an opened answer for everybody.", "analyst"),
     "releases": ("List and show published answers.", "analyst"),

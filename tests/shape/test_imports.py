@@ -89,6 +89,7 @@ def importers(library: str) -> set[str]:
         ("nacl", {"cordon/reading/signatures.py"}),
         ("rapidfuzz", {"node/suggest/names.py"}),
         ("ruptures", {"cordon/workbench/trend/steps.py"}),
+        ("statsmodels", {"cordon/workbench/disparity/adjust.py", "cordon/workbench/trend/model.py"}),
     ],
 )
 def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):

@@ -1,0 +1,1 @@
+"""Disparity: rates of groups against those of a reference group, and what can and cannot be concluded from them."""

@@ -1,0 +1,36 @@
+"""Adjustment of p-values for how many comparisons are made at once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from statistics import NormalDist
+
+from statsmodels.stats.multitest import multipletests
+
+from cordon.workbench.disparity.effects import Array
+
+LEVEL = 0.05
+"""At most this probability of any false finding (`holm`), or this share of false ones among the findings (`fdr`)."""
+
+
+class Adjust(StrEnum):
+    """How p-values are adjusted."""
+
+    HOLM = "holm"
+    """Holm (1979): holds the family-wise error under any dependence."""
+    FDR = "fdr"
+    """Benjamini and Hochberg (1995): holds the false discovery rate where, as here, tests that share a reference
+    depend positively on each other."""
+
+
+def adjusted(p_values: Array, how: Adjust) -> Array:
+    """Adjusted p-values, each to be compared with `LEVEL`."""
+    if not p_values.size:
+        return p_values
+    method = "holm" if how is Adjust.HOLM else "fdr_bh"
+    return multipletests(p_values, alpha=LEVEL, method=method)[1]
+
+
+def joint_reach(comparisons: int) -> float:
+    """Deviations on either side of intervals that hold all truths at once in 95 % of releases (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - LEVEL / 2 / max(1, comparisons))

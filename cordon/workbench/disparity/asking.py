@@ -1,0 +1,111 @@
+"""From a session to a disparity: ask the one question, or take an answer that is there, and compare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cordon.analyst.offers import find_contract
+from cordon.errors import Refused
+from cordon.query.sql import parse_sql
+from cordon.workbench.answer import Answer
+from cordon.workbench.disparity.adjust import Adjust
+from cordon.workbench.disparity.finding import disparity_of
+from cordon.workbench.disparity.result import Disparity
+from cordon.workbench.disparity.statement import Per, Wanted, wanted, without_residents
+from cordon.workbench.pricing import Figure
+from cordon.workbench.session import Session
+
+
+def prepared(
+    session: Session,
+    dataset: str,
+    *,
+    by: str,
+    outcome: str | None = None,
+    per: Per | None = None,
+    reference: str | None = None,
+    by_force: bool = False,
+    where: str = "",
+    answer: Answer | None = None,
+) -> Wanted:
+    """What would be asked; tells nobody.
+
+    Args:
+        answer: that is to be compared instead of asking: by its version of the contract, as it was fetched last.
+
+    Raises:
+        QuestionRefused: something is not in the contract, or cannot be asked.
+        Refused: there is nothing that a rate could be over, or the answer is about another data set.
+    """
+    federation = session.federation(cached=answer is not None)
+    contract = find_contract(dataset if answer is None else _dataset_of(answer, dataset), federation)
+    found = wanted(
+        contract, dataset,
+        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
+    )  # fmt: skip
+    if found.per is Per.RECORDS:
+        return found
+    # Whom WHERE picks is known once it is read; what is wrong with it is said here, before anything is sent.
+    statement = parse_sql(found.sql, federation.versions, list(federation.manifest.by_id))
+    left_out = without_residents(statement.question.forces)
+    if len(left_out) == len(statement.question.forces):
+        raise Refused(
+            f"nobody has counted residents of {', '.join(left_out)}", hint="compare shares of records with --outcome"
+        )
+    return replace(found, left_out=left_out)
+
+
+def _dataset_of(answer: Answer, dataset: str) -> str:
+    name, _, version = answer.dataset.partition(" ")
+    if dataset not in (name, f"{name}.{version}"):
+        raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {dataset}")
+    return f"{name}.{version}"
+
+
+def disparity(
+    session: Session,
+    dataset: str,
+    *,
+    by: str,
+    outcome: str | None = None,
+    per: Per | None = None,
+    reference: str | None = None,
+    by_force: bool = False,
+    where: str = "",
+    adjust: Adjust = Adjust.HOLM,
+    residents_within: float = 0.0,
+    answer: Answer | None = None,
+    purpose: str = "",
+    epsilon: Figure | None = None,
+    within: Figure | None = None,
+    attempts: int | None = None,
+    wait_days: int = 0,
+    anew: bool = False,
+) -> Disparity:
+    """Rates of groups and their ratios to a reference group's, with intervals and a reading.
+
+    Args:
+        dataset: its name, or one version of it as `nominals.v2`.
+        by: the category that says the group, or a clear part of its name.
+        outcome: codes that count, e.g. `arrest`; `column=codes` for another column than outcome.
+        per: what records are counted over; None for residents, or for records where an outcome is named.
+        reference: the group that the others are compared with; None for White.
+        by_force: in each force by itself as well.
+        where: a condition in SQL that leaves some of the records.
+        adjust: for many comparisons.
+        residents_within: how far residents may be off, as a share, e.g. 0.1.
+        answer: take this one instead of asking; the rest of the arguments is about asking, as `Session.query`.
+
+    Raises:
+        CordonError: as `Session.query`, and where something cannot be compared.
+    """
+    asked = prepared(
+        session, dataset,
+        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, answer=answer,
+    )  # fmt: skip
+    if answer is None:
+        answer = session.query(
+            asked.sql,
+            purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait_days=wait_days, anew=anew,
+        )  # fmt: skip
+    return disparity_of(answer, asked, adjust=adjust, within=residents_within)
