@@ -89,6 +89,7 @@ def importers(library: str) -> set[str]:
         ("nacl", {"cordon/reading/signatures.py"}),
         ("rapidfuzz", {"node/suggest/names.py"}),
         ("ruptures", {"cordon/workbench/trend/steps.py"}),
+        ("scipy", {"cordon/workbench/trend/amounts.py"}),
         ("statsmodels", {"cordon/workbench/disparity/adjust.py", "cordon/workbench/trend/model.py"}),
     ],
 )
