@@ -47,6 +47,10 @@ FILE_SOURCES = ("chunks", "duckdbfile", "files")
 """The parts that let DuckDB read files by itself, and that know its errors."""
 
 
+PICTURES = ("bars", "forest", "heat", "intervals", "lettering", "lines", "page", "quantiles", "saving")
+"""The parts that draw; beside them, an answer names the type of its picture, and a command looks whether one can be drawn."""
+
+
 @cache
 def imported(path: Path) -> frozenset[str]:
     """Full names of the modules that a file imports, also inside functions."""
@@ -87,6 +91,11 @@ def importers(library: str) -> set[str]:
         ("psycopg", set()),  # as every driver, by its name from the table in node/source/connectors.py
         ("pyspark", {"node/source/spark.py"}),
         ("nacl", {"cordon/reading/signatures.py"}),
+        (
+            "matplotlib",
+            {"cordon/workbench/answer.py", "cordon/workbench/output.py"}
+            | {f"cordon/workbench/plots/{part}.py" for part in PICTURES},
+        ),
         ("rapidfuzz", {"node/suggest/names.py"}),
         ("ruptures", {"cordon/workbench/trend/steps.py"}),
         ("scipy", {"cordon/workbench/trend/amounts.py"}),
@@ -126,6 +135,13 @@ def test_the_node_service_loads_neither_pandas_nor_pyarrow():
     """An idle node does not pay for libraries that it does not need."""
     assert not loaded("import node.service", "pandas", "pyarrow")
     assert loaded("import node.service", "grpc") == {"grpc"}, "the look itself works"
+
+
+def test_what_is_drawn_is_chosen_without_a_library_that_draws():
+    """A drawing is plain data, also for who has not installed the library."""
+    parts = "import cordon.workbench.choosing, cordon.workbench.captions"
+    found = loaded(parts, "matplotlib", "cordon.workbench.plots", "cordon.workbench.drawing")
+    assert found == {"cordon.workbench.drawing"}
 
 
 def test_the_serving_node_loads_no_reader_of_sql():

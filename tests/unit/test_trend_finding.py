@@ -13,8 +13,9 @@ from statsmodels.stats.multitest import multipletests
 from trends import document, of_rows, panel, screened
 
 from cordon.estimate.interval import REACH_95
+from cordon.workbench.captions import captions_of
 from cordon.workbench.trend.amounts import Linear, amount
-from cordon.workbench.trend.drawing import captions_of, drawing_of
+from cordon.workbench.trend.drawing import drawing_of
 from cordon.workbench.trend.finding import find, holm, sought
 from cordon.workbench.trend.model import Guard
 from cordon.workbench.trend.periods import Grain

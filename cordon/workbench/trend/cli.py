@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
+from cordon.workbench.captions import captions_of
 from cordon.workbench.extras import needed
 from cordon.workbench.options import (
     AnewOption,
@@ -36,7 +37,7 @@ from cordon.workbench.trend.statement import Wanted
 
 with needed("stats", "a trend"):
     from cordon.workbench.trend.asking import prepared, trend_of
-    from cordon.workbench.trend.drawing import captions_of, drawing_of
+    from cordon.workbench.trend.drawing import drawing_of
     from cordon.workbench.trend.found import Trend
     from cordon.workbench.trend.showing import print_notes, print_trend, sheet_of
 
@@ -115,5 +116,5 @@ def _draw(found: Trend, answer: Answer, plot: Path, notes: Console) -> None:
         from cordon.workbench import plots  # noqa: PLC0415
     grouped = f" by {found.by}" if found.by else ""
     captions = captions_of(answer, f"{answer.dataset}: {found.measure} a {found.grain}{grouped}")
-    plots.save(plots.figure_of(drawing_of(found, captions)), plot)
+    plots.plot(drawing_of(found, captions), plot)
     notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from cordon.workbench.answer import Answer
 from cordon.workbench.drawing import Captions, Change, Lines, Mark, Series
 from cordon.workbench.trend.found import GroupTrend, Point, Trend
 from cordon.workbench.trend.words import moved
@@ -34,14 +33,3 @@ def _mark(point: Point, *, adjusted: bool) -> Mark:
         else (point.estimate, point.low, point.high)
     )
     return Mark(point.period, *parts, noisy=not parts[2] - parts[1] < abs(parts[0]))
-
-
-def captions_of(answer: Answer, title: str) -> Captions:
-    """What stands around the picture."""
-    absent = len(answer.absent)
-    lines = (
-        f"{len(answer.answered)} forces answered" + (f", {absent} did not" if absent else ""),
-        f"protected: {answer.unit}; epsilon {answer.cost.epsilon:.3g}",
-        " · ".join(filter(None, (answer.dataset, answer.date, f"query {answer.query_id[:16]}"))),
-    )
-    return Captions(title, lines)
