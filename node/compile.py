@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_, or_
+from operator import and_, mul, or_
 from typing import Any, NamedTuple
 
 import ibis
@@ -178,14 +178,14 @@ def _within(predicate: Range, column: Any) -> Any:
 
 
 def _value(measure: Measure, table: Any, contract: Contract) -> Any:
-    column = table[measure.column]
     if measure.kind is MeasureKind.HISTOGRAM:
-        return (column - _number(measure.column, contract).low) // measure.widths[0]
-    distance = column - measure.centre if measure.centre else column
-    if measure.kind is MeasureKind.SUM:
-        return distance
-    # Within 64 bits: a plan takes no measure whose one row could exceed half the plaintext modulus, below 2^57.
-    square = distance * distance
+        return (table[measure.column] - _number(measure.column, contract).low) // measure.widths[0]
+    distances = [table[name] - centre if centre else table[name] for name, centre in measure.numbers]
+    if measure.kind is not MeasureKind.SQUARES:
+        # Within 64 bits: a plan takes no measure whose one row could exceed half the plaintext modulus, below 2^57.
+        # Unknown where one of two numbers is, so that such a row adds nothing.
+        return reduce(mul, distances)
+    square = distances[0] * distances[0]
     return square - measure.offset if measure.offset else square
 
 

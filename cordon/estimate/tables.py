@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -244,8 +245,14 @@ class Tables:
         of = self._plan.question.measures[measure]
         if of.kind is MeasureKind.SQUARES:
             return -of.offset
-        column = self._contract.column(of.column) if of.column else None
-        return column.low - of.centre if isinstance(column, Number) else 0
+        ends = [self._ends(name, centre) for name, centre in of.numbers]
+        return min(math.prod(corner) for corner in product(*ends)) if ends else 0
+
+    def _ends(self, name: str, centre: int) -> tuple[int, int]:
+        """The least and the largest value of a number, less its centre."""
+        column = self._contract.column(name)
+        assert isinstance(column, Number)  # noqa: S101 - the plan has checked it
+        return column.low - centre, column.high - centre
 
     def _is_never_negative(self, expression: Expression) -> bool:
         """Whether an expression is a measure that cannot be below zero, perhaps in another unit."""

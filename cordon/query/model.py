@@ -42,6 +42,8 @@ class MeasureKind(IntEnum):
     """Sum of squared distances from a centre, less an offset, over the known values of those rows."""
     HISTOGRAM = 5
     """Rows in each bin of a bounded number, at several widths of the bins."""
+    PRODUCTS = 6
+    """Sum of products of two bounded numbers, less a centre each, over the rows in which both are known."""
 
 
 class Grain(IntEnum):
@@ -132,7 +134,7 @@ class Measure:
 
     `column` names the number and is empty for counts. `centre` (in resolutions) and `offset` (in squared
     resolutions) are public constants that are taken off each known value: they make its range, and so the
-    noise, smaller. docs/privacy.md §2.
+    noise, smaller. docs/privacy.md §2. What a version before does not know is empty or zero where it says nothing.
     """
 
     kind: MeasureKind
@@ -140,17 +142,21 @@ class Measure:
     where: Predicate | None = None
     """Which rows are measured, of those that the question's `where` leaves; None for all of them."""
     centre: int = 0
-    """Of SUM and SQUARES."""
+    """Of SUM, SQUARES and PRODUCTS."""
     offset: int = 0
     """Of SQUARES."""
     widths: tuple[int, ...] = ()
     """Of HISTOGRAM: of its bins, in resolutions, finest first, each a multiple of the one before."""
+    other: str = ""
+    """Of PRODUCTS: the number that `column` is multiplied by; sorts after it, so that a product has one form."""
+    other_centre: int = 0
+    """Of PRODUCTS: of `other`, in its resolutions."""
 
     def __post_init__(self) -> None:
         if (self.kind in (MeasureKind.COUNT, MeasureKind.COUNT_UNIT)) == bool(self.column):
             raise Malformed("a count names no column, any other measure names one")
-        if self.centre and self.kind not in (MeasureKind.SUM, MeasureKind.SQUARES):
-            raise Malformed("only a SUM or SQUARES has a centre")
+        if self.centre and self.kind not in (MeasureKind.SUM, MeasureKind.SQUARES, MeasureKind.PRODUCTS):
+            raise Malformed("only SUM, SQUARES and PRODUCTS have a centre")
         if self.offset and self.kind is not MeasureKind.SQUARES:
             raise Malformed("only SQUARES has an offset")
         if abs(self.centre) > 2**53 or not 0 <= self.offset < MOST_OFFSET:
@@ -158,6 +164,21 @@ class Measure:
         if (self.kind is MeasureKind.HISTOGRAM) != bool(self.widths):
             raise Malformed("a HISTOGRAM has widths, nothing else has")
         _check_widths(self.widths)
+        self._check_other()
+
+    def _check_other(self) -> None:
+        if (self.kind is MeasureKind.PRODUCTS) != bool(self.other) or (self.other_centre and not self.other):
+            raise Malformed("PRODUCTS are of two numbers, nothing else is")
+        if self.other and self.column.encode() >= self.other.encode():
+            raise Malformed("the two numbers of PRODUCTS are sorted and distinct")
+        if abs(self.other_centre) > 2**53:
+            raise Malformed(f"measure of {self.other}: centre out of range")
+
+    @property
+    def numbers(self) -> tuple[tuple[str, int], ...]:
+        """The numbers that are measured, each with its centre; none for counts."""
+        pairs = ((self.column, self.centre), (self.other, self.other_centre))
+        return tuple((name, centre) for name, centre in pairs if name)
 
 
 def _check_widths(widths: tuple[int, ...]) -> None:
@@ -251,7 +272,7 @@ class Question:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that the question touches, in any role; may repeat, and includes `force` where it is a key."""
-        measured = [measure.column for measure in self.measures if measure.column]
+        measured = [name for measure in self.measures for name, _ in measure.numbers]
         return (*measured, *(key.column for key in self.keys), *(atom.column for atom in self.atoms))
 
     @property

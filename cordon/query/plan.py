@@ -175,7 +175,7 @@ def _axis_line(axis: Axis) -> str:
 def _block_line(block: Block, question: Question) -> str:
     measure = block.measure
     line = (
-        f"block {measure.kind.name.lower()} {measure.column or '-'}"
+        f"block {measure.kind.name.lower()} {'*'.join(name for name, _ in measure.numbers) or '-'}"
         f" start {block.start} cells {block.cells}"
         f" sensitivity^2 {block.d_squared.numerator}/{block.d_squared.denominator}"
         f" bound {block.bound} nano-rho {block.rho.nano} scale {block.scale}"
@@ -187,6 +187,8 @@ def _block_line(block: Block, question: Question) -> str:
         line += f" width {block.width}"
     if measure.centre or measure.offset:
         line += f" centre {measure.centre} offset {measure.offset}"
+    if measure.other_centre:
+        line += f" other centre {measure.other_centre}"
     return line
 
 

@@ -11,7 +11,10 @@ from cordon.errors import QuestionRefused
 from cordon.query.axes import Axis, column_of
 from cordon.query.model import Measure, MeasureKind
 
-_CALLED = {MeasureKind.SUM: "SUM", MeasureKind.SQUARES: "VARIANCE", MeasureKind.HISTOGRAM: "QUANTILE"}
+_CALLED = {
+    MeasureKind.SUM: "SUM", MeasureKind.SQUARES: "VARIANCE", MeasureKind.HISTOGRAM: "QUANTILE",
+    MeasureKind.PRODUCTS: "SUM",
+}  # fmt: skip
 
 
 def largest_value(measure: Measure, contract: Contract) -> int:
@@ -27,24 +30,33 @@ def largest_value(measure: Measure, contract: Contract) -> int:
         )
     if not measure.column:
         return 1
-    column = bounded_number(measure, contract)
+    reaches = [_reach(_number(name, measure, contract), centre) for name, centre in measure.numbers]
     if measure.kind is MeasureKind.HISTOGRAM:
         return 1
-    if not column.low <= measure.centre <= column.high and measure.centre:
+    if measure.kind is MeasureKind.SQUARES:
+        return max(reaches[0] ** 2 - measure.offset, measure.offset, 1)
+    # A product is furthest from zero where both of its numbers are furthest from their centres.
+    return max(math.prod(reaches), 1)
+
+
+def _reach(column: Number, centre: int) -> int:
+    """Furthest that a value lies from a centre, in resolutions."""
+    if not column.low <= centre <= column.high and centre:
         raise QuestionRefused(f"the centre of {column.name} lies outside its bounds")
-    reach = max(column.high - measure.centre, measure.centre - column.low, 0)
-    if measure.kind is MeasureKind.SUM:
-        return max(reach, 1)
-    return max(reach * reach - measure.offset, measure.offset, 1)
+    return max(column.high - centre, centre - column.low, 0)
 
 
 def bounded_number(measure: Measure, contract: Contract) -> Number:
-    """The number that a measure is of.
+    """The number that a measure is of; of a product the first.
 
     Raises:
         QuestionRefused: it is not a number of the contract.
     """
-    column = column_of(measure.column, contract)
+    return _number(measure.column, measure, contract)
+
+
+def _number(name: str, measure: Measure, contract: Contract) -> Number:
+    column = column_of(name, contract)
     if not isinstance(column, Number):
         raise QuestionRefused(
             f"{_CALLED[measure.kind]} needs a bounded number; {column.name} is a {column.kind}",

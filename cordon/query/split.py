@@ -25,7 +25,7 @@ from cordon.units import Rho
 REFERENCE_ROWS = 10**6
 """Rows of the imagined cell at which derivatives are taken; quotients of measures do not depend on it."""
 
-ADDITIVE = (MeasureKind.COUNT, MeasureKind.SUM, MeasureKind.SQUARES)
+ADDITIVE = (MeasureKind.COUNT, MeasureKind.SUM, MeasureKind.SQUARES, MeasureKind.PRODUCTS)
 """Measures whose tables add up, so that a fine table says something of a coarse one."""
 
 _STEPS = 300
@@ -101,15 +101,20 @@ def reference(leaf: Leaf, measures: Sequence[Measure], contract: Contract, rows:
     rows = rows * _kept(measure, measures)
     if not measure.column:
         return rows
-    column = _number(measure, contract)
-    middle, width = (column.low + column.high) / 2, column.high - column.low
     if isinstance(leaf, Quantile):
-        return middle + 0 * rows
-    square = width * width / 12 + (middle - measure.centre) ** 2
+        column = _number(measure.column, contract)
+        return (column.low + column.high) / 2 + 0 * rows
+    squares = [_square(_number(name, contract), centre) for name, centre in measure.numbers]
     if measure.kind is MeasureKind.SQUARES:
-        return rows * (square - measure.offset)
+        return rows * (squares[0] - measure.offset)
     # Not the mean, which a centre puts at zero: how far from it a cell's own mean may well lie.
-    return rows * math.sqrt(square)
+    return rows * math.sqrt(math.prod(squares))
+
+
+def _square(column: Number, centre: int) -> float:
+    """The mean squared distance from a centre of values that are spread evenly over a column's bounds."""
+    middle, width = (column.low + column.high) / 2, column.high - column.low
+    return width * width / 12 + (middle - centre) ** 2
 
 
 def _kept(measure: Measure, measures: Sequence[Measure]) -> float:
@@ -136,12 +141,12 @@ def _width(leaf: Quantile, measures: Sequence[Measure], contract: Contract) -> f
 
     Numbers are taken to be spread evenly, so that k of the imagined cell's rows move a rank by k / rows of the range.
     """
-    column = _number(measures[leaf.measure], contract)
+    column = _number(measures[leaf.measure].column, contract)
     return ((column.high - column.low) * contract.unit.max_rows_per_unit / REFERENCE_ROWS) ** 2
 
 
-def _number(measure: Measure, contract: Contract) -> Number:
-    column = contract.column(measure.column)
+def _number(name: str, contract: Contract) -> Number:
+    column = contract.column(name)
     if not isinstance(column, Number):
         raise AssertionError("the outline has checked that the column is a number")
     return column

@@ -30,18 +30,20 @@ def describe_measure(measure: Measure) -> str:
 
 
 def _sum(measure: Measure) -> str:
-    return f"SUM({_centred(measure)})"
+    return f"SUM({_centred(measure.column, measure.centre)})"
 
 
 def _squares(measure: Measure) -> str:
     offset = f" - {measure.offset}" if measure.offset else ""
-    return f"SUM(({_centred(measure)})²{offset})"
+    return f"SUM(({_centred(measure.column, measure.centre)})²{offset})"
 
 
-def _centred(measure: Measure) -> str:
-    if not measure.centre:
-        return measure.column
-    return f"{measure.column} {'-' if measure.centre > 0 else '+'} {abs(measure.centre)}"
+def _products(measure: Measure) -> str:
+    return f"SUM({' × '.join(f'({_centred(name, centre)})' for name, centre in measure.numbers)})"
+
+
+def _centred(column: str, centre: int) -> str:
+    return f"{column} {'-' if centre > 0 else '+'} {abs(centre)}" if centre else column
 
 
 def _histogram(measure: Measure) -> str:
@@ -54,6 +56,7 @@ _MEASURES = {
     MeasureKind.SUM: _sum,
     MeasureKind.SQUARES: _squares,
     MeasureKind.HISTOGRAM: _histogram,
+    MeasureKind.PRODUCTS: _products,
 }
 
 

@@ -153,6 +153,7 @@ SELECT DATE_TRUNC('quarter', closed), SUM(loss) FILTER (WHERE age >= 18) FROM pe
 SELECT DATE_TRUNC('year', closed), COUNT(*) FROM persons GROUP BY DATE_TRUNC('year', closed)
 SELECT role, BIN(age, 20), COUNT(*) FROM persons GROUP BY CUBE (role, BIN(age, 20))
 SELECT role, SUM(age), COUNT(*) FROM persons GROUP BY ROLLUP (role)
+SELECT role, SUM(age * loss), SUM((age - 50) * (loss - 20)), SUM((age - 50) * (age - 50) - 1250) FROM persons GROUP BY role
 SELECT COUNT(*) FROM persons WHERE NOT (age IS NULL OR loss > 3.5) AND offence IN ('o1', 'o2', 'o50', 'unknown')
 SELECT COUNT(*) FROM persons WHERE day IS NULL OR seen IS NULL
 """.strip().splitlines()

@@ -41,9 +41,10 @@ from node.mapping import Mapping
 from node.snapshot import snapshot_path
 
 FORCES = ("essex", "kent")
-FIELDS = ("ref", "role", "loss", "seen")
+FIELDS = ("ref", "role", "loss", "seen", "toll")
 ROLES = ("suspect", "Suspect", "V", "missing", "", " victim ")
 LOSSES = ("-10", "50", "49.75", "-0.25", "1e9", "-1e300", "nan", "inf", "much", "")
+TOLLS = ("1e9", "-1e9", "3", "0", "")
 DAYS = ("2025-01-05", "2025-01-31T23:30", "2025-02-28", "2024-12-31", "2025-13-40", "2025-03", "")
 MOST_CELLS = 20_000
 COUNT, UNITS = Measure(MeasureKind.COUNT), Measure(MeasureKind.COUNT_UNIT)
@@ -84,6 +85,14 @@ def make_contract(k, kind, unnamed, low):
         max = "50"
         resolution = "1/2"
         [[column]]
+        kind = "number"
+        name = "toll"
+        title = "Toll"
+        unit = "GBP"
+        min = "-9"
+        max = "4"
+        resolution = "1"
+        [[column]]
         kind = "date"
         name = "day"
         title = "Day"
@@ -109,7 +118,7 @@ class Case:
 
 def facts():
     """What a row says besides whose it is."""
-    return st.tuples(st.sampled_from(ROLES), st.sampled_from(LOSSES), st.sampled_from(DAYS))
+    return st.tuples(st.sampled_from(ROLES), st.sampled_from(LOSSES), st.sampled_from(DAYS), st.sampled_from(TOLLS))
 
 
 def predicates():
@@ -145,6 +154,9 @@ def measures_of(draw, kind, number):
     centre = draw(st.just(0) | st.integers(number.low, number.high))
     # Also offsets that are larger than any square, which only make the noise larger.
     offset = draw(st.sampled_from([0, 1, 700, 10**6])) if kind is MeasureKind.SQUARES else 0
+    if kind is MeasureKind.PRODUCTS:
+        other = draw(st.just(0) | st.integers(-9, 4))
+        return Measure(kind, "loss", where=where, centre=centre, other="toll", other_centre=other)
     return Measure(kind, "loss", where=where, centre=centre, offset=offset)
 
 
@@ -221,6 +233,7 @@ def vectors(rows, case, plans, contract, folder):
         "role": {"source": "role", "codes": {"V": "victim"}},
         "loss": {"source": "loss"},
         "day": {"source": "seen"},
+        "toll": {"source": "toll"},
     }
     if contract.unit_column is not None:
         columns["person"] = {"source": "ref"}
@@ -330,6 +343,8 @@ FURTHEST = {
     "SQUARES less half": (Measure(MeasureKind.SQUARES, "loss", centre=-10, offset=6050), (), "1e9"),
     "SQUARES less all": (Measure(MeasureKind.SQUARES, "loss", centre=14, offset=20_000), (), "7"),
     "HISTOGRAM": (Measure(MeasureKind.HISTOGRAM, "loss", widths=(3, 12)), (), "7"),
+    "PRODUCTS": (Measure(MeasureKind.PRODUCTS, "loss", other="toll"), (), "-1e9"),
+    "PRODUCTS from centres": (Measure(MeasureKind.PRODUCTS, "loss", centre=-100, other="toll", other_centre=-2), (), "1e9"),
     "COUNT by bins": (COUNT, (Key("loss", Grain.BIN, 7),), "-1e9"),
     "COUNT by year": (COUNT, (Key("day", Grain.YEAR),), "7"),
 }  # fmt: skip
@@ -339,13 +354,13 @@ FURTHEST = {
 def extremes():
     """The cases in which units move every block of every measure kind by exactly D, with a bound of three rows."""
     contract, looser = (make_contract(k, "person", "own unit", "-60") for k in (3, 4))
-    shared = [("p1", "V", "7", "2025-02-01")]
-    for loss in ("-1e9", "1e9", "7"):
+    shared = [("p1", "V", "7", "2025-02-01", "3")]
+    for loss, toll in (("-1e9", "-1e9"), ("1e9", "-1e9"), ("7", "")):
         asked = [(measure, keys) for measure, keys, of in FURTHEST.values() if of == loss]
         questions = tuple(Question("persons", 1, (measure,), None, keys, FORCES) for measure, keys in asked)
-        yield Case(contract, looser, questions, shared, [("p9", "V", loss, "2025-01-05")] * 6, "csv")
+        yield Case(contract, looser, questions, shared, [("p9", "V", loss, "2025-01-05", toll)] * 6, "csv")
     groupings = (Grouping((0, 1)), Grouping((0,)), Grouping(()))
-    apart = [("p9", role, "0", f"2025-0{month}-05") for month, role in ((1, "V"), (2, "V"), (3, "suspect"))]
+    apart = [("p9", role, "0", f"2025-0{month}-05", "") for month, role in ((1, "V"), (2, "V"), (3, "suspect"))]
     questions = (
         Question("persons", 1, (UNITS,), None, (BY_MONTH,), FORCES),
         Question("persons", 1, (UNITS,), None, (BY_MONTH, Key("force")), FORCES, groupings),

@@ -21,6 +21,7 @@ SQL = (
     "measures",
     "parsing",
     "predicates",
+    "products",
     "reading",
     "refusing",
     "scope",

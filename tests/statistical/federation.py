@@ -26,7 +26,7 @@ FORCES = tuple(f"force-{at}" for at in range(8))
 
 
 def contract() -> Contract:
-    """Persons with one row each, two keys of 64 codes and one bounded number."""
+    """Persons with one row each, two keys of 64 codes and two bounded numbers, read from the same column."""
     codes = ", ".join(f'{{ code = "c{at}", label = "C{at}" }}' for at in range(CODES - 1))
     codes += ', { code = "unknown", label = "Unknown" }'
     keys = "".join(
@@ -61,6 +61,14 @@ unit = "GBP"
 min = "0"
 max = "4"
 resolution = "1"
+[[column]]
+kind = "number"
+name = "toll"
+title = "Toll"
+unit = "GBP"
+min = "-1"
+max = "3"
+resolution = "1"
 {keys}""".encode()
     )
 
@@ -73,7 +81,7 @@ def snapshot(folder: Path, rows: list[tuple[str, str, str, int]]) -> Snapshot:
     mapping = Mapping(
         dataset="events", version=1, domain="events", source=source, as_at=date(2026, 1, 1),
         first_month="2025-01", last_month="2025-12",
-        columns={name: {"source": name} for name in ("person", "first", "second", "loss")},
+        columns={name: {"source": name} for name in ("person", "first", "second", "loss")} | {"toll": {"source": "loss"}},
     )  # fmt: skip
     load(mapping, contract(), folder, progress=lambda _: None)
     return Snapshot(snapshot_path(folder, "events", 1), contract())

@@ -151,6 +151,7 @@ def _exact(block, plan, contract, database) -> np.ndarray:
     aggregate = {
         MeasureKind.COUNT_UNIT: "COUNT(DISTINCT person)",
         MeasureKind.SUM: f"SUM({known if measure.column else 0})",
+        MeasureKind.PRODUCTS: f"SUM(({known if measure.column else 0}) * ({measure.other or 0} - {measure.other_centre}))",
         MeasureKind.SQUARES: f"SUM(({known if measure.column else 0}) ** 2 - {measure.offset})",
     }.get(measure.kind, "COUNT(*)")
     rows = database.execute(

@@ -111,6 +111,8 @@ SELECT COUNT(age), COUNT(loss_gbp), COUNT(*) FROM nominals
 SELECT COUNT(*) FROM nominals WHERE age IS NULL
 SELECT SUM(age) FILTER (WHERE gender = 'female') FROM nominals
 SELECT role, gender, SUM(loss_gbp) FROM nominals GROUP BY ROLLUP (role, gender)
+SELECT role, SUM(age * loss_gbp), SUM((age - 55) * (age - 55) - 1512) FROM nominals GROUP BY role
+SELECT SUM((age - 55) * (loss_gbp - 2500)) FROM nominals WHERE gender = 'female'
 """
 STATEMENTS = [line for text in (STOPS, CRIMES, PERSONS) for line in text.strip().splitlines()]
 

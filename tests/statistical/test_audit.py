@@ -22,6 +22,10 @@ AUDITED = {
         Measure(MeasureKind.SUM, "loss", centre=1),
         Measure(MeasureKind.SQUARES, "loss", centre=1, offset=4),
     ),
+    "products": (
+        Measure(MeasureKind.PRODUCTS, "loss", other="toll"),
+        Measure(MeasureKind.PRODUCTS, "loss", centre=1, other="toll", other_centre=1),
+    ),
     "histogram": (Measure(MeasureKind.HISTOGRAM, "loss", widths=(3, 6)),),
 }
 """Each asked over 4,096 groups, in two blocks."""

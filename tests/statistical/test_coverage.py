@@ -101,6 +101,7 @@ def slow(*case):
         slow("SELECT COUNT(*) FILTER (WHERE last_outcome = 'unknown') FROM street_crime", 10**6),
         ("SELECT SUM(loss_gbp) FROM nominals", 10**6),
         slow("SELECT SUM(age) FROM nominals WHERE gender = 'female'", 10**6),
+        slow("SELECT SUM((age - 55) * (loss_gbp - 2500)) FROM nominals WHERE gender = 'female'", 10**6),
         ("SELECT AVG(age) FROM nominals", 10**6),
         slow("SELECT AVG(loss_gbp) FROM nominals", 3 * 10**6),
         slow("SELECT AVG(age) FILTER (WHERE role = 'witness') FROM nominals", 10**8),

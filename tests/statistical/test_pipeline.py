@@ -22,8 +22,13 @@ MEASURES = {
     MeasureKind.SUM: Measure(MeasureKind.SUM, "loss"),
     MeasureKind.SQUARES: Measure(MeasureKind.SQUARES, "loss", centre=2, offset=2),
     MeasureKind.HISTOGRAM: Measure(MeasureKind.HISTOGRAM, "loss", widths=(5,)),
+    MeasureKind.PRODUCTS: Measure(MeasureKind.PRODUCTS, "loss", centre=2, other="toll", other_centre=1),
 }
-VALUES = {MeasureKind.SUM: lambda loss: loss, MeasureKind.SQUARES: lambda loss: (loss - 2) ** 2 - 2}
+VALUES = {
+    MeasureKind.SUM: lambda loss: loss,
+    MeasureKind.SQUARES: lambda loss: (loss - 2) ** 2 - 2,
+    MeasureKind.PRODUCTS: lambda loss: (loss - 2) * (min(loss, 3) - 1),
+}
 """What a row adds to its cell, where it is not one: the histogram has one bin, so that every kind has 4,096 cells."""
 
 

@@ -146,6 +146,7 @@ CASES = {
             [
                 Measure(MeasureKind.SUM, "age", None, 55), Measure(MeasureKind.SQUARES, "age", None, 55, 1500),
                 Measure(MeasureKind.SQUARES, "loss_gbp", SUSPECT),
+                Measure(MeasureKind.PRODUCTS, "age", DEAR, 55, other="loss_gbp", other_centre=2500),
             ],
             keys=[ROLE],
         ),
@@ -153,6 +154,7 @@ CASES = {
             "SELECT role, sum(age - 55) FROM records GROUP BY 1",
             "SELECT role, sum(pow(age - 55, 2) - 1500)::BIGINT FROM records GROUP BY 1",
             "SELECT role, sum(loss ** 2)::BIGINT FROM records WHERE role = 'suspect' GROUP BY 1",
+            "SELECT role, sum((age - 55) * (loss - 2500)) FROM records WHERE loss >= 1000 GROUP BY 1",
         ],
     ),
     "histogram": (
@@ -233,6 +235,7 @@ def test_where_nothing_is_left_every_cell_is_zero(held):
     measures = [
         COUNT, replace(UNITS, where=nothing), Measure(MeasureKind.SUM, "age", None, 7),
         Measure(MeasureKind.SQUARES, "age", None, 7, 9), Measure(MeasureKind.HISTOGRAM, "age", widths=(10,)),
+        Measure(MeasureKind.PRODUCTS, "age", other="loss_gbp"),
     ]  # fmt: skip
     plan = asked(measures, where=nothing, keys=[ROLE, QUARTER], groupings=[(0, 1), (1,), ()])
     assert snapshot.aggregate(plan, "kent") == [0] * plan.cells

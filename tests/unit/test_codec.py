@@ -84,6 +84,19 @@ MEASURES = st.one_of(
         Measure, st.just(MeasureKind.SQUARES), NAMES, where=FILTERS, centre=CENTRES, offset=st.integers(0, 2**62 - 1)
     ),
     st.builds(Measure, st.just(MeasureKind.HISTOGRAM), NAMES, where=FILTERS, widths=WIDTHS),
+    st.sets(NAMES, min_size=2, max_size=2)
+    .map(sorted)
+    .flatmap(
+        lambda pair: st.builds(
+            Measure,
+            st.just(MeasureKind.PRODUCTS),
+            st.just(pair[0]),
+            where=FILTERS,
+            centre=CENTRES,
+            other=st.just(pair[1]),
+            other_centre=CENTRES,
+        )
+    ),
 )
 PLAIN_GRAINS = st.sampled_from([grain for grain in Grain if grain is not Grain.BIN])
 ANY_KEY = st.builds(Key, NAMES, PLAIN_GRAINS) | st.builds(Key, NAMES, st.just(Grain.BIN), st.integers(1, 2**53))

@@ -138,6 +138,7 @@ def test_numbers_with_places_are_floats_in_spark():
     [
         "SELECT COUNT(*), COUNT(DISTINCT person) FROM persons",
         "SELECT role, SUM(loss), VARIANCE(loss) FROM persons WHERE day >= '2025-02-01' GROUP BY role",
+        "SELECT role, SUM((loss - 20) * (loss - 20) - 450) FROM persons GROUP BY role",
         "SELECT MEDIAN(loss) FROM persons",
         "SELECT role, BIN(loss, 5), COUNT(*) FILTER (WHERE role = 'victim') FROM persons GROUP BY CUBE (role, BIN(loss, 5))",
         "SELECT DATE_TRUNC('quarter', day), COUNT(*) FROM persons GROUP BY DATE_TRUNC('quarter', day)",

@@ -237,8 +237,9 @@ def test_every_measure_of_the_documentation_is_read():
     table = text.split("| measure | of |")[1].split("\n\n")[0].splitlines()[2:]
     written = [form for row in table for form in re.findall("`([^`]+)`", row.split("|")[1])]
     letters = {"x": "loss", "p": "role = 'victim'", "q": "0.5", "unit": "person", "m": "COUNT(*)"}
+    letters |= {"y": "loss", "c": "20", "d": "20", "o": "450"}
     for form in written:
-        select = re.sub(r"\b(x|p|q|unit|m)\b", lambda letter: letters[letter[0]], form)
+        select = re.sub(rf"\b({'|'.join(letters)})\b", lambda letter: letters[letter[0]], form)
         assert "(" not in form or read(f"COUNT(*), {select}").outputs[1].is_measure, form
     named = {form.split("(")[0] for form in written} | set(
         re.findall(r"`(\w+)\(", text.split("| key |")[1].split("\n")[0])

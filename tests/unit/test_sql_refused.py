@@ -6,6 +6,7 @@ from examples import PERSON_CONTRACT, person_contract, row_contract
 from cordon.contract import Contract
 from cordon.errors import QuestionRefused
 from cordon.query.sql import parse_sql
+from cordon.query.sql.products import HINT as SUMS
 
 CONTRACTS = {"events": row_contract(), "persons": person_contract()}
 FORCES = ("essex", "kent", "surrey")
@@ -45,7 +46,16 @@ def refused(sql, contracts=None):
         ("MEDIAN(role) FROM persons", "role", "numbers: loss"),
         ("QUANTILE(day, 0.5) FROM persons", "day", "numbers: loss"),
         ("AVG(colour) FROM events", "colour", "COUNT(*), COUNT_IF(condition) and keys of GROUP BY"),
-        ("SUM(loss + 1) FROM persons", "loss + 1", "do the arithmetic outside: 2 * SUM(number)"),
+        ("AVG(loss + 1) FROM persons", "loss + 1", "do the arithmetic outside: 2 * AVG(number)"),
+        ("SUM(2 * loss) FROM persons", "2", SUMS),
+        ("SUM(loss * loss * loss) FROM persons", "loss * loss", SUMS),
+        ("SUM(loss - loss) FROM persons", "loss - loss", SUMS),
+        ("SUM(loss * loss - loss) FROM persons", "loss", SUMS),
+        ("SUM(loss * role) FROM persons", "role", "numbers: loss"),
+        ("SUM(loss - 60) FROM persons", "loss - 60", "a constant from -10 to 50: further off, it only adds noise"),
+        ("SUM(loss - 0.3) FROM persons", "0.3", "values are whole multiples of it"),
+        ("SUM((loss - 1) * loss) FROM persons", "loss - 1) * loss", "the same constant taken off both times"),
+        ("SUM(loss * loss - -3) FROM persons", "loss * loss - -3", SUMS),
         ("SUM(DISTINCT loss) FROM persons", "loss", "SUM(number), without DISTINCT"),
         ("COUNT(DISTINCT role) FROM persons", "role", "COUNT(DISTINCT person)"),
         ("COUNT(DISTINCT colour) FROM events", "colour", "use COUNT(*)"),

@@ -30,6 +30,10 @@ VICTIMS = Member("role", ("suspect", "victim"))
             "SUM((loss + 40)² - 9), SUM((age)²) of nominals v1, 2 forces (essex, kent)",
         ),
         (
+            {"measures": (Measure(MeasureKind.PRODUCTS, "age", centre=40, other="loss", other_centre=-9),)},
+            "SUM((age - 40) × (loss + 9)) of nominals v1, 2 forces (essex, kent)",
+        ),
+        (
             {"measures": (Measure(MeasureKind.HISTOGRAM, "age", widths=(5, 20)),), "where": All((VICTIMS, Missing("loss")))},
             "HISTOGRAM(age in bins of 5, 20) of nominals v1 where (role in (suspect, victim) and loss is unknown), 2 forces (essex, kent)",
         ),

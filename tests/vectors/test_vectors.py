@@ -221,6 +221,32 @@ def test_a_question_of_several_tables_is_plain_protobuf():
     assert content["question_digest"] == tagged("cordon/v1/question", payload)
 
 
+def test_products_are_plain_protobuf_and_their_plan_by_other_code():
+    """Both numbers and both centres by their field numbers; sensitivities from k = 3, ages to 110 and losses to 5,000."""
+    content = vectors("products")
+    victims = field(1, field(1, b"role") + field(2, b"victim"))
+    head, other = field(1, 6) + field(2, b"age"), field(7, b"loss_gbp")
+    measures = [
+        head + field(4, zigzag(55)) + other + field(8, zigzag(2500)),
+        head + other + field(8, zigzag(2500)),
+        head + field(3, victims) + other,
+    ]
+    payload = field(1, b"nominals") + field(2, 1) + b"".join(field(3, measure) for measure in measures)
+    payload += field(5, field(1, b"role") + field(2, 1))
+    payload += b"".join(field(6, force) for force in (b"essex", b"kent", b"surrey"))
+    assert payload.hex() == content["question_bytes"]
+    assert content["question_digest"] == tagged("cordon/v1/question", payload)
+
+    assert content["digest"] == tagged("cordon/v1/base-plan", content["text"].encode())
+    ends = (" centre 55 offset 0 other centre 2500", " other centre 2500", "")
+    blocks = [line for line in content["text"].splitlines() if line.startswith("block")]
+    for at, (line, largest, end) in enumerate(zip(blocks, (55 * 2500, 110 * 2500, 110 * 5000), ends, strict=True)):
+        assert line.startswith(
+            f"block products age*loss_gbp start {5 * at} cells 5 sensitivity^2 {(3 * largest) ** 2}/1 "
+        )
+        assert line.split(" scale ")[1].lstrip("0123456789") == end
+
+
 def zigzag(number):
     """A signed integer as protobuf's sint64."""
     return 2 * number if number >= 0 else -2 * number - 1

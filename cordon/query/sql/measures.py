@@ -1,6 +1,6 @@
 """Measures: what every cell must hold for a function of SQL, and how its value follows from that.
 
-What travels is counts, sums, squares and histograms; an AVG or a MEDIAN is computed from them after the noise.
+What travels is counts, sums, squares, products and histograms; an AVG or a MEDIAN is computed from them afterwards.
 docs/query.md has the table.
 """
 
@@ -20,6 +20,7 @@ from cordon.query.expression import Arithmetic, Bounded, Constant, Expression, P
 from cordon.query.model import MOST_OFFSET, All, Measure, MeasureKind, Predicate, Question
 from cordon.query.sql.histogram import MOST_CELLS, widths_for
 from cordon.query.sql.predicates import combined, implies_known, known, read_filter
+from cordon.query.sql.products import read_sum
 from cordon.query.sql.scope import Scope, number
 from cordon.units import exact_text
 
@@ -153,8 +154,8 @@ def _count_if(asked: Measures, node: exp.Expr, where: Predicate | None) -> Expre
 def _sum(asked: Measures, node: exp.Expr, where: Predicate | None) -> Expression:
     if isinstance(node.this, exp.Case):
         return _sum_of_ones(asked, node.this, where)
-    column = asked.number_of(node.this, "SUM")
-    return scaled(column.resolution, asked.part(Measure(MeasureKind.SUM, column.name, where)))
+    measure, unit = read_sum(node.this, where, asked.scope, asked.number_of)
+    return scaled(unit, asked.part(measure))
 
 
 def _sum_of_ones(asked: Measures, case: exp.Expr, where: Predicate | None) -> Expression:

@@ -152,6 +152,10 @@ class Measure(_message.Message):
         """Sum of (value - centre)^2 - offset over the known values of those rows."""
         HISTOGRAM: Measure._Kind.ValueType  # 5
         """Rows in each bin of a bounded number, at several widths of the bins."""
+        PRODUCTS: Measure._Kind.ValueType  # 6
+        """Sum of (value - centre) * (value of `other` - other_centre) over the rows in
+        which both values are known.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Measure.Kind.ValueType  # 0
@@ -166,6 +170,10 @@ class Measure(_message.Message):
     """Sum of (value - centre)^2 - offset over the known values of those rows."""
     HISTOGRAM: Measure.Kind.ValueType  # 5
     """Rows in each bin of a bounded number, at several widths of the bins."""
+    PRODUCTS: Measure.Kind.ValueType  # 6
+    """Sum of (value - centre) * (value of `other` - other_centre) over the rows in
+    which both values are known.
+    """
 
     KIND_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
@@ -173,13 +181,19 @@ class Measure(_message.Message):
     CENTRE_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     WIDTHS_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    OTHER_CENTRE_FIELD_NUMBER: _builtins.int
     kind: Global___Measure.Kind.ValueType
     column: _builtins.str
     """The number that is measured; empty for counts."""
     centre: _builtins.int
-    """Of SUM and SQUARES: what is taken off each known value, in resolutions."""
+    """Of SUM, SQUARES and PRODUCTS: what is taken off each known value, in resolutions."""
     offset: _builtins.int
     """Of SQUARES: what is taken off each square, in squared resolutions."""
+    other: _builtins.str
+    """Of PRODUCTS: the number that `column` is multiplied by; sorts after it."""
+    other_centre: _builtins.int
+    """Of PRODUCTS: what is taken off each known value of `other`, in its resolutions."""
     @_builtins.property
     def where(self) -> Global___Predicate:
         """Rows that are measured, of those that the question's `where` leaves; absent: all."""
@@ -199,10 +213,12 @@ class Measure(_message.Message):
         centre: _builtins.int = ...,
         offset: _builtins.int = ...,
         widths: _abc.Iterable[_builtins.int] | None = ...,
+        other: _builtins.str = ...,
+        other_centre: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["where", b"where"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "column", b"column", "kind", b"kind", "offset", b"offset", "where", b"where", "widths", b"widths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre", b"centre", "column", b"column", "kind", b"kind", "offset", b"offset", "other", b"other", "other_centre", b"other_centre", "where", b"where", "widths", b"widths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -131,7 +131,7 @@ QUERY_HASH = commitment(QUERY, QUERY_ENVELOPE.payload)
 
 GROWN = {
     ("Measure", "where"), ("Measure", "centre"), ("Measure", "offset"), ("Measure", "widths"), ("Key", "width"),
-    ("Question", "groupings"),
+    ("Question", "groupings"), ("Measure", "other"), ("Measure", "other_centre"),
 }  # fmt: skip
 
 
@@ -265,7 +265,27 @@ def whole_question() -> Question:
 
 def tables() -> dict[str, Any]:
     """The encoding, the digest and the base plan of a question of several tables."""
-    asked = whole_question()
+    return asked_vector(whole_question())
+
+
+def product_question() -> Question:
+    """Products of two numbers, with centres, with one and without, and one with a filter."""
+    pair = {"column": "age", "other": "loss_gbp"}
+    measures = (
+        Measure(MeasureKind.PRODUCTS, **pair, centre=55, other_centre=2500),
+        Measure(MeasureKind.PRODUCTS, **pair, other_centre=2500),
+        Measure(MeasureKind.PRODUCTS, **pair, where=Member("role", ("victim",))),
+    )
+    return Question("nominals", 1, measures, None, (Key("role"),), FORCES)
+
+
+def products() -> dict[str, Any]:
+    """The encoding, the digest and the base plan of a question of products."""
+    return asked_vector(product_question())
+
+
+def asked_vector(asked: Question) -> dict[str, Any]:
+    """A question, its encoding, its digest and its base plan at an even split."""
     parts = len(outline(asked, contract(), most_cells=10_000).parts)
     plan = make_plan(asked, split_evenly(RHO, parts), contract(), colluders=1, most_cells=10_000)
     return {
@@ -519,6 +539,7 @@ FILES = {
     "shares": shares, "transcripts": transcripts, "masks": mask_vectors, "check_cells": check_cell_vectors,
     "seeds": seeds, "ciphertexts": ciphertexts, "notes": notes, "bad": bad, "register": register,
     "tables": tables,
+    "products": products,
 }  # fmt: skip
 
 

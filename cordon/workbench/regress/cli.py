@@ -1,0 +1,106 @@
+"""`cordon regress`: what an analyst types. A thin layer over the session and this package's pure parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cordon.errors import Refused
+from cordon.workbench.answer import Answer
+from cordon.workbench.captions import captions_of
+from cordon.workbench.extras import needed
+from cordon.workbench.options import (
+    AnewOption,
+    AttemptsOption,
+    DryRunOption,
+    EpsilonOption,
+    FormatOption,
+    FromQueryOption,
+    OutputOption,
+    PlotOption,
+    ProfileOption,
+    PurposeOption,
+    Terms,
+    WaitOption,
+    asked,
+    rehearsed,
+    session,
+)
+from cordon.workbench.output import Format, check_output, check_plot, write_sheet
+from cordon.workbench.regress.asking import fitted, prepared
+from cordon.workbench.regress.drawing import captions_lines, drawing_of
+from cordon.workbench.regress.model import Model
+from cordon.workbench.regress.result import Regression
+from cordon.workbench.regress.showing import print_notes, print_regression, sheet_of
+
+command = typer.Typer(
+    help="Fit a line through records, and say what can be concluded.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@command.command()
+def regress_command(
+    formula: Annotated[
+        str, typer.Argument(help="What is explained ~ by what, e.g. \"outcome = 'arrest' ~ gender + age_range\".")
+    ],
+    dataset: Annotated[str, typer.Option("--from", help="The data set, or one version of it as nominals.v2.")],
+    where: Annotated[str | None, typer.Option("--where", help="Only records for which this holds, in SQL.")] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option("--reference", help="column=code that a category's others are compared with; may be repeated."),
+    ] = None,
+    from_query: FromQueryOption = None,
+    purpose: PurposeOption = None,
+    epsilon: EpsilonOption = None,
+    attempts: AttemptsOption = None,
+    wait: WaitOption = 0,
+    anew: AnewOption = False,
+    dry_run: DryRunOption = False,
+    plot: PlotOption = None,
+    form: FormatOption = Format.TABLE,
+    output: OutputOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Fit a linear regression, e.g.
+
+    cordon regress "loss_gbp ~ age + gender" --from nominals --epsilon 1 --purpose research
+    """
+    notes = Console(stderr=True)
+    check_output(form, output)
+    check_plot(plot)
+    if from_query and where is not None:
+        raise Refused("an answer's records cannot be narrowed afterwards", hint="leave out --where, or ask anew")
+    with session(profile, notes) as opened:
+        wanted = prepared(
+            opened, formula, dataset,
+            references=reference or (), where=where, cached=dry_run or from_query is not None,
+        )  # fmt: skip
+        terms = Terms(
+            purpose=purpose, epsilon=epsilon, attempts=attempts, wait=wait, anew=anew,
+            weights=",".join(f"{weight:g}" for weight in wanted.weights),
+        )  # fmt: skip
+        if dry_run:
+            rehearsed(opened, wanted.sql, terms, form, Console())
+            return
+        answer = opened.recall(from_query) if from_query else asked(opened, wanted.sql, terms, notes)
+    found, model = fitted(answer, wanted), wanted.model
+    write_sheet(
+        sheet_of(found, model, answer), form, output, Console(), lambda out: print_regression(found, model, answer, out)
+    )
+    if form is Format.CSV:
+        print_notes(found, model, answer, notes)
+    if plot is not None:
+        _draw(found, model, answer, plot, notes)
+
+
+def _draw(found: Regression, model: Model, answer: Answer, plot: Path, notes: Console) -> None:
+    with needed("plot", "a picture"):
+        from cordon.workbench import plots  # noqa: PLC0415
+    captions = captions_of(answer, found.formula, more=captions_lines(found))
+    plots.save(plots.figure_of(drawing_of(found, model, captions)), plot)
+    notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)

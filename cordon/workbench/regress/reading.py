@@ -1,0 +1,108 @@
+"""What can and cannot be concluded from a regression, in plain English."""
+
+from __future__ import annotations
+
+import math
+
+from cordon.contract import Contract
+from cordon.workbench.answer import Answer
+from cordon.workbench.regress.model import Condition, Model
+from cordon.workbench.regress.result import Coefficient, Regression
+
+MUCH_NOISE = 0.5
+"""Share of the variance beyond which it is privacy noise that makes intervals wide."""
+
+_NO_PREDICTION = "nothing here predicts anything about one person."
+_COVERED = (
+    "Intervals cover privacy noise and the records' own scatter, not what records lack: unknown values are left out, "
+    "numbers are clamped to the contract's bounds, and absent forces are absent."
+)
+
+
+def conclusions(found: Regression, model: Model) -> tuple[str, ...]:
+    """One sentence for each term."""
+    return tuple(_sentence(term, found, model) for term in found.terms)
+
+
+def limits(found: Regression, model: Model) -> tuple[str, ...]:
+    """What nobody should read into it."""
+    k = model.contract.unit.max_rows_per_unit
+    sentences = [
+        "An association is no cause: what is not in the formula may lie behind it.",
+        f"The terms explain {100 * found.explained:.0f} % of how {found.response} differs between records: "
+        + _NO_PREDICTION,
+        "Each term is read with the others held equal, and numbers act along a straight line.",
+        _COVERED,
+        f"Records are taken as independent of one another{_of_a_unit(model.contract, k)}.",
+    ]
+    if model.numbers:
+        sentences.append(
+            "Within each level, records are taken to scatter alike around the line, whatever their numbers."
+        )
+    if isinstance(model.response, Condition):
+        sentences.append("Shares are fitted along a line, which can leave 0 to 100 % at its ends.")
+    several = len(found.terms)
+    if several > 1:
+        sentences.append(
+            f"p-values stand each for itself: of {several} terms without any effect, {0.05 * several:.1g} would be "
+            "expected below 0.05."
+        )
+    return tuple(sentences)
+
+
+def about(found: Regression, answer: Answer) -> tuple[str, ...]:
+    """What must be known of the answer that it was fitted from."""
+    cost = answer.cost
+    lines = [f"data set: {answer.dataset}", f"protected: {answer.unit}"]
+    lines += [answer.caveat] if answer.caveat else []
+    if found.left_out:
+        lines.append(f"left out, too few records to tell: {', '.join(found.left_out)}")
+    lines.append(f"answered ({len(answer.answered)}): {', '.join(answer.answered)}")
+    lines += [f"{force}: {reason}" for force, reason in answer.absent.items()]
+    lines.append(f"cost: epsilon {cost.epsilon:.3g} (rho {cost.rho} an attempt); fitting and drawing cost nothing more")
+    return (*lines, f"query {answer.query_id[:16]}: --from-query {answer.query_id[:8]} fits it again at no cost")
+
+
+def _sentence(term: Coefficient, found: Regression, model: Model) -> str:
+    what = _what(term, model)
+    if not term.is_told:
+        return f"{what}: the noise allows any value. Ask with a larger --epsilon, or drop a term."
+    span = f"95 % interval {figure(term.low, term)} to {figure(term.high, term)}"
+    if not term.stands_out:
+        return f"{what}: no difference in {found.response} can be told ({span} {found.unit}){_why(term)}."
+    more = "more" if term.estimate > 0 else "less"
+    size = figure(abs(term.estimate), term)
+    ends = sorted(abs(end) for end in (term.low, term.high))
+    span = f"95 % interval {figure(ends[0], term)} to {figure(ends[1], term)}"
+    if isinstance(model.response, Condition):
+        return f"{what}: {model.response.label} {size} percentage points {more} often ({span}){_why(term)}."
+    return f"{what}: {size} {found.unit} {more} {found.response} ({span}){_why(term)}."
+
+
+def _what(term: Coefficient, model: Model) -> str:
+    if term.level:
+        return f"{term.term} {term.level}, compared with {term.reference}"
+    column = next(number.column for number in model.numbers if number.name == term.term)
+    return f"{term.term}, for each one more ({column.unit})"
+
+
+def _why(term: Coefficient) -> str:
+    if term.noise_share > MUCH_NOISE:
+        return f"; {100 * term.noise_share:.0f} % of the uncertainty is privacy noise"
+    return ""
+
+
+def _of_a_unit(contract: Contract, k: int) -> str:
+    if contract.unit.kind == "row":
+        return ", though several may be about one person"
+    return f", though up to {k} can be one person's" if k > 1 else ""
+
+
+def figure(value: float, beside: Coefficient) -> str:
+    """A number to about a tenth of its interval's width."""
+    if not math.isfinite(value):
+        return "?"
+    width = beside.high - beside.low
+    digits = max(0, min(8, 1 - math.floor(math.log10(width)))) if 0 < width < math.inf else 4
+    text = f"{value:,.{digits}f}"
+    return text.removeprefix("-") if not any(each in "123456789" for each in text) else text
