@@ -18,6 +18,7 @@ COMMANDS = {
     "history": ("List your own queries and answers, or show one again at no cost.", "analyst"),
     "disparity": ("Compare groups' rates with a reference group's, and say what can be concluded.", "analyst,stats"),
     "regress": ("Fit a line through records, and say what can be concluded.", "analyst"),
+    "trend": ("Show what grows and what falls, and what noise would not explain.", "analyst,stats"),
     "watch": ("Ask a saved question again on a schedule, and tell of significant change.", "analyst"),
     "publish": ("Publish an opened answer for everybody.", "analyst"),
     "releases": ("List and show published answers.", "analyst"),

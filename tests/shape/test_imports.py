@@ -98,7 +98,9 @@ def importers(library: str) -> set[str]:
             | {f"cordon/workbench/plots/{part}.py" for part in PICTURES},
         ),
         ("rapidfuzz", {"node/suggest/names.py"}),
-        ("statsmodels", {"cordon/workbench/disparity/adjust.py"}),
+        ("ruptures", {"cordon/workbench/trend/steps.py"}),
+        ("scipy", {"cordon/workbench/trend/amounts.py"}),
+        ("statsmodels", {"cordon/workbench/disparity/adjust.py", "cordon/workbench/trend/model.py"}),
     ],
 )
 def test_a_library_is_imported_where_it_is_wrapped_and_nowhere_else(library, allowed):

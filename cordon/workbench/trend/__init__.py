@@ -1,0 +1,1 @@
+"""What grows, what falls, and what the noise alone would explain: series of months or quarters from one answer."""

@@ -1,0 +1,86 @@
+"""From a session to a trend: ask the one question, or take an answer that is there, and look at its series."""
+
+from __future__ import annotations
+
+from cordon.analyst.offers import find_contract
+from cordon.query.sql import parse_sql
+from cordon.workbench.answer import Answer
+from cordon.workbench.pricing import Figure
+from cordon.workbench.session import Session
+from cordon.workbench.trend.finding import find
+from cordon.workbench.trend.found import Trend
+from cordon.workbench.trend.periods import Grain
+from cordon.workbench.trend.series import read_panel
+from cordon.workbench.trend.statement import Wanted, counts_rows, statement_of
+
+
+def prepared(session: Session, wanted: Wanted) -> str:
+    """The statement that would be asked; tells nobody.
+
+    Raises:
+        Refused: an option names nothing that there is.
+    """
+    return statement_of(wanted, find_contract(wanted.dataset, session.federation()))
+
+
+def trend_of(session: Session, answer: Answer, *, measure: str | None = None, season: bool = True) -> Trend:
+    """What an answer shows over time; costs nothing, and asks nobody.
+
+    Args:
+        answer: grouped by month or quarter, and by at most one column beside it.
+        measure: name of the column of estimates; None for the first.
+        season: guard against yearly patterns.
+
+    Raises:
+        Refused: the answer has no series in it.
+    """
+    panel = read_panel(answer, measure)
+    federation = session.federation(cached=True)
+    statement = parse_sql(answer.sql, federation.versions, list(federation.manifest.by_id))
+    return find(panel, counts=counts_rows(statement, panel.measure), season=season)
+
+
+def trend(
+    session: Session,
+    dataset: str,
+    *,
+    by: str | None = None,
+    grain: Grain | str = Grain.MONTH,
+    measure: str = "COUNT(*)",
+    where: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    date: str | None = None,
+    season: bool = True,
+    answer: Answer | None = None,
+    purpose: str = "",
+    epsilon: Figure | None = None,
+    within: Figure | None = None,
+    attempts: int | None = None,
+    wait_days: int = 0,
+    anew: bool = False,
+) -> Trend:
+    """Series of months or quarters per group, and what of their changes noise and chance would not explain.
+
+    Args:
+        dataset: its name, or one version of it as `nominals.v2`.
+        by: a category, `force`, or `BIN(number, width)`; None for one series.
+        grain: month or quarter.
+        measure: in SQL; a count, or anything else that can be asked.
+        where: a condition in SQL that leaves some of the records.
+        since: first month, as `2019-04`; None for all that the contract covers.
+        until: last month.
+        date: the column of dates; None for the contract's first.
+        season: guard against what comes back every year, as far as the series is long enough.
+        answer: take this one instead of asking; of the other arguments only `season` is looked at then.
+
+    Raises:
+        CordonError: as `Session.query`, and where an option names nothing that there is.
+    """
+    if answer is None:
+        wanted = Wanted(dataset, by, Grain(grain), measure, where, since, until, date)
+        answer = session.query(
+            prepared(session, wanted),
+            purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait_days=wait_days, anew=anew,
+        )  # fmt: skip
+    return trend_of(session, answer, season=season)

@@ -1,0 +1,120 @@
+"""`cordon trend`: what an analyst types. A thin layer over the session and this package's pure parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cordon.errors import Refused
+from cordon.workbench.answer import Answer
+from cordon.workbench.captions import captions_of
+from cordon.workbench.extras import needed
+from cordon.workbench.options import (
+    AnewOption,
+    AttemptsOption,
+    DryRunOption,
+    EpsilonOption,
+    FormatOption,
+    FromQueryOption,
+    OutputOption,
+    PlotOption,
+    ProfileOption,
+    PurposeOption,
+    Terms,
+    WaitOption,
+    WithinOption,
+    asked,
+    rehearsed,
+    session,
+)
+from cordon.workbench.output import Format, check_output, check_plot, write_sheet
+from cordon.workbench.session import Session
+from cordon.workbench.trend.periods import Grain
+from cordon.workbench.trend.statement import Wanted
+
+with needed("stats", "a trend"):
+    from cordon.workbench.trend.asking import prepared, trend_of
+    from cordon.workbench.trend.drawing import drawing_of
+    from cordon.workbench.trend.found import Trend
+    from cordon.workbench.trend.showing import print_notes, print_trend, sheet_of
+
+command = typer.Typer(
+    help="Show what grows and what falls, and what noise and chance would not explain.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@command.command()
+def trend_command(
+    dataset: Annotated[str, typer.Argument(help="The data set, or one version of it as nominals.v2.")],
+    by: Annotated[
+        str | None, typer.Option("--by", help="One series for each of these: a category, force, or BIN(number, width).")
+    ] = None,
+    grain: Annotated[Grain, typer.Option("--grain", help="How long each place of a series lasts.")] = Grain.MONTH,
+    measure: Annotated[str, typer.Option("--measure", help="What is followed, in SQL, e.g. AVG(age).")] = "COUNT(*)",
+    where: Annotated[str | None, typer.Option("--where", help="Only records for which this holds, in SQL.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", help="First month, as 2019-04. [default: the data set's first]")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last month. [default: the data set's last]")] = None,
+    date: Annotated[
+        str | None, typer.Option("--date", help="The column of dates. [default: the data set's first]")
+    ] = None,
+    season: Annotated[
+        bool, typer.Option("--season/--no-season", help="Keep what comes back every year apart from changes.")
+    ] = True,
+    from_query: FromQueryOption = None,
+    purpose: PurposeOption = None,
+    epsilon: EpsilonOption = None,
+    within: WithinOption = None,
+    attempts: AttemptsOption = None,
+    wait: WaitOption = 0,
+    anew: AnewOption = False,
+    dry_run: DryRunOption = False,
+    plot: PlotOption = None,
+    form: FormatOption = Format.TABLE,
+    output: OutputOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Follow counts over months, e.g.
+
+    cordon trend stop_search --by object --epsilon 1 --purpose research
+    """
+    notes = Console(stderr=True)
+    check_output(form, output)
+    check_plot(plot)
+    terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
+    wanted = Wanted(dataset, by, grain, measure, where, since, until, date)
+    with session(profile, notes) as opened:
+        if dry_run and from_query is None:
+            rehearsed(opened, prepared(opened, wanted), terms, form, Console())
+            return
+        answer = _answer(opened, wanted, terms, from_query, notes)
+        found = trend_of(opened, answer, season=season)
+    write_sheet(sheet_of(found, answer), form, output, Console(), lambda out: print_trend(found, answer, out))
+    if form is Format.CSV:
+        print_notes(found, answer, notes)
+    if plot is not None:
+        _draw(found, answer, plot, notes)
+
+
+def _answer(opened: Session, wanted: Wanted, terms: Terms, from_query: str | None, notes: Console) -> Answer:
+    if from_query is None:
+        return asked(opened, prepared(opened, wanted), terms, notes)
+    answer = opened.recall(from_query)
+    if answer.dataset.split()[0] != wanted.dataset.partition(".")[0]:
+        raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {wanted.dataset}")
+    return answer
+
+
+def _draw(found: Trend, answer: Answer, plot: Path, notes: Console) -> None:
+    with needed("plot", "a picture"):
+        from cordon.workbench import plots  # noqa: PLC0415
+    grouped = f" by {found.by}" if found.by else ""
+    captions = captions_of(answer, f"{answer.dataset}: {found.measure} a {found.grain}{grouped}")
+    plots.plot(drawing_of(found, captions), plot)
+    notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)

@@ -1,0 +1,9 @@
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+class KernelCPD:
+    def __init__(self, kernel: str = ..., min_size: int = ...) -> None: ...
+    def fit(self, signal: npt.NDArray[np.float64]) -> Self: ...
+    def predict(self, n_bkps: int | None = ..., pen: float | None = ...) -> list[int]: ...
