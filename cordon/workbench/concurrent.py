@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from cordon.analyst.federation import Federation
 from cordon.analyst.profile import Profile
@@ -83,6 +83,15 @@ class AsyncSession:
     async def history(self) -> tuple[Asking, ...]:
         """As `Session.history`."""
         return await self._call(self._session.history)
+
+    async def run(
+        self,
+        analysis: Callable[Concatenate[Session, Parameters], Result],
+        *arguments: Parameters.args,
+        **options: Parameters.kwargs,
+    ) -> Result:
+        """Run an analysis over this session, e.g. `await session.run(cordon.trend, "stop_search", by="object", …)`."""
+        return await self._call(analysis, self._session, *arguments, **options)
 
     async def _call(
         self, function: Callable[Parameters, Result], *arguments: Parameters.args, **options: Parameters.kwargs

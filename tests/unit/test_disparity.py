@@ -14,6 +14,7 @@ from cordon.errors import Refused
 from cordon.workbench import frames
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import Adjust, adjusted, joint_reach
+from cordon.workbench.disparity.asking import compared_in
 from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.effects import (
     Side,
@@ -240,7 +241,7 @@ def test_the_sheet_the_table_and_the_dictionary_agree():
     assert json.loads(json.dumps(found.as_dict()))["comparisons"][0]["ratio"]["estimate"] == rows[1]["ratio"]
     table = frames.sheet_of(sheet.columns, sheet.rows, sheet.about)
     assert table.column("ratio").to_pylist() == [row["ratio"] for row in rows]
-    text = str(found)
+    text = str(compared_in(found.answer, found.asked))
     assert "7.39" in text
     assert "What they do not show" in text
 

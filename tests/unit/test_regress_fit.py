@@ -292,7 +292,7 @@ def test_an_answer_about_something_else_is_not_fitted(exact):
     """Neither another data set's answer nor one whose records would have to be narrowed afterwards."""
     answer = LOSSES.answer(exact(LOSSES))
     wanted = Wanted(LOSSES.model, LOSSES.sql)
-    assert fitted_from(answer, wanted) == fit(read_sums(answer, LOSSES.model))
+    assert fitted_from(answer, wanted).found == fit(read_sums(answer, LOSSES.model))
     other = replace(answer, document={**answer.document, "dataset": "nominals v2"})
     with pytest.raises(Refused, match="is about nominals v2, not nominals v1"):
         fitted_from(other, wanted)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cordon.analyst.offers import find_contract
 from cordon.query.sql import parse_sql
 from cordon.workbench.answer import Answer
+from cordon.workbench.captions import captions_of
+from cordon.workbench.finding import Finding
 from cordon.workbench.pricing import Figure
 from cordon.workbench.session import Session
+from cordon.workbench.trend.drawing import drawing_of
 from cordon.workbench.trend.finding import find
 from cordon.workbench.trend.found import Trend
 from cordon.workbench.trend.periods import Grain
 from cordon.workbench.trend.series import read_panel
+from cordon.workbench.trend.showing import print_notes, print_trend, sheet_of
 from cordon.workbench.trend.statement import Wanted, counts_rows, statement_of
 
 
@@ -23,7 +29,7 @@ def prepared(session: Session, wanted: Wanted) -> str:
     return statement_of(wanted, find_contract(wanted.dataset, session.federation()))
 
 
-def trend_of(session: Session, answer: Answer, *, measure: str | None = None, season: bool = True) -> Trend:
+def trend_of(session: Session, answer: Answer, *, measure: str | None = None, season: bool = True) -> Finding[Trend]:
     """What an answer shows over time; costs nothing, and asks nobody.
 
     Args:
@@ -37,7 +43,14 @@ def trend_of(session: Session, answer: Answer, *, measure: str | None = None, se
     panel = read_panel(answer, measure)
     federation = session.federation(cached=True)
     statement = parse_sql(answer.sql, federation.versions, list(federation.manifest.by_id))
-    return find(panel, counts=counts_rows(statement, panel.measure), season=season)
+    found = find(panel, counts=counts_rows(statement, panel.measure), season=season)
+    grouped = f" by {found.by}" if found.by else ""
+    captions = captions_of(answer, f"{answer.dataset}: {found.measure} a {found.grain}{grouped}")
+    return Finding(
+        found, answer, sheet_of(found, answer),
+        reading=partial(print_trend, found, answer), notes=partial(print_notes, found, answer),
+        drawing=partial(drawing_of, found, captions),
+    )  # fmt: skip
 
 
 def trend(
@@ -59,7 +72,7 @@ def trend(
     attempts: int | None = None,
     wait_days: int = 0,
     anew: bool = False,
-) -> Trend:
+) -> Finding[Trend]:
     """Series of months or quarters per group, and what of their changes noise and chance would not explain.
 
     Args:

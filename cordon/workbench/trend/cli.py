@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +9,8 @@ from rich.console import Console
 
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
-from cordon.workbench.captions import captions_of
 from cordon.workbench.extras import needed
+from cordon.workbench.finding import show
 from cordon.workbench.options import (
     AnewOption,
     AttemptsOption,
@@ -30,16 +29,13 @@ from cordon.workbench.options import (
     rehearsed,
     session,
 )
-from cordon.workbench.output import Format, check_output, check_plot, write_sheet
+from cordon.workbench.output import Format, check_output, check_plot
 from cordon.workbench.session import Session
 from cordon.workbench.trend.periods import Grain
 from cordon.workbench.trend.statement import Wanted
 
 with needed("stats", "a trend"):
     from cordon.workbench.trend.asking import prepared, trend_of
-    from cordon.workbench.trend.drawing import drawing_of
-    from cordon.workbench.trend.found import Trend
-    from cordon.workbench.trend.showing import print_notes, print_trend, sheet_of
 
 command = typer.Typer(
     help="Show what grows and what falls, and what noise and chance would not explain.",
@@ -95,11 +91,7 @@ def trend_command(
             return
         answer = _answer(opened, wanted, terms, from_query, notes)
         found = trend_of(opened, answer, season=season)
-    write_sheet(sheet_of(found, answer), form, output, Console(), lambda out: print_trend(found, answer, out))
-    if form is Format.CSV:
-        print_notes(found, answer, notes)
-    if plot is not None:
-        _draw(found, answer, plot, notes)
+    show(found, form, output, plot, notes)
 
 
 def _answer(opened: Session, wanted: Wanted, terms: Terms, from_query: str | None, notes: Console) -> Answer:
@@ -109,12 +101,3 @@ def _answer(opened: Session, wanted: Wanted, terms: Terms, from_query: str | Non
     if answer.dataset.split()[0] != wanted.dataset.partition(".")[0]:
         raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {wanted.dataset}")
     return answer
-
-
-def _draw(found: Trend, answer: Answer, plot: Path, notes: Console) -> None:
-    with needed("plot", "a picture"):
-        from cordon.workbench import plots  # noqa: PLC0415
-    grouped = f" by {found.by}" if found.by else ""
-    captions = captions_of(answer, f"{answer.dataset}: {found.measure} a {found.grain}{grouped}")
-    plots.plot(drawing_of(found, captions), plot)
-    notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)
