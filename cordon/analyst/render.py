@@ -148,13 +148,15 @@ def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
+def about_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What must be known of an answer, whatever is shown of it: protected unit, who answered, cost."""
+    caveat = [f"           {answer['caveat']}"] if answer["caveat"] else []
+    lines = [f"data set: {answer['dataset']}", f"protected: {answer['protected_unit']}", *caveat]
+    return [*lines, *_people_lines(answer), *_cost_lines(answer), *answer.get("notes", [])]
+
+
 def _print_notes(answer: dict[str, Any], out: Console) -> None:
-    lines = [f"data set: {answer['dataset']}", f"protected: {answer['protected_unit']}"]
-    if answer["caveat"]:
-        lines.append(f"           {answer['caveat']}")
-    lines += _people_lines(answer)
-    lines += _cost_lines(answer)
-    lines += answer.get("notes", [])
+    lines = about_lines(answer)
     if any(too_noisy(value) for row in answer["rows"] for value in row["values"]):
         lines.append("'?' marks estimates that are not larger than their interval is wide: too noisy to read")
     lines.append(f"checked: {answer['checked']}")
@@ -163,7 +165,7 @@ def _print_notes(answer: dict[str, Any], out: Console) -> None:
         out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
 
 
-def _people_lines(answer: dict[str, Any]) -> list[str]:
+def _people_lines(answer: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     answered = answer["answered"]
     lines.append(f"answered ({len(answered)}): {_names(answered)}")
@@ -182,7 +184,7 @@ def _people_lines(answer: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _cost_lines(answer: dict[str, Any]) -> list[str]:
+def _cost_lines(answer: Mapping[str, Any]) -> list[str]:
     cost = answer["epsilon"]
     attempts = answer["attempts_charged"]
     over = f" over {attempts} attempts" if attempts > 1 else ""

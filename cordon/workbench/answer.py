@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cordon.analyst.render import answer_text
+from cordon.analyst.render import about_lines, answer_text
 from cordon.analyst.rows import Estimate, Row
 from cordon.workbench.extras import needed
 
@@ -101,6 +101,11 @@ class Answer:
     def date(self) -> str:
         """Day on which it was opened, ISO 8601 in UTC; empty where an earlier version of Cordon has opened it."""
         return str(self.document.get("opened_at") or "")[:10]
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What must be known of it whatever is shown of it: the protected unit, who answered, cost, notes, query."""
+        return (*about_lines(self.document), f"query {self.query_id[:16]}")
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -51,5 +51,5 @@ def test_a_disparity_is_asked_once_read_again_for_nothing_and_holds_the_truth(
     assert "hint: this would do: SELECT officer_defined_ethnicity, outcome, COUNT(*)" in capsys.readouterr().err
     with cordon.connect(live.layout.profile()) as session:
         recalled = disparity(session, "stop_search", by="ethnicity", answer=session.recall(found["query"]))
-    assert recalled.as_dict()["comparisons"][0]["ratio"]["estimate"] == rows["Black"]["ratio"]
+    assert recalled.found.as_dict()["comparisons"][0]["ratio"]["estimate"] == rows["Black"]["ratio"]
     assert live.store("SELECT count(*) FROM query")[0][0] == before

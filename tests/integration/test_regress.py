@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 from live import PURPOSE, Live
+
+pytestmark = pytest.mark.xdist_group("federation")
 
 FORMULA = "outcome = 'arrest' ~ gender"
 ASK = ("--from", "stop_search", "--format", "json")

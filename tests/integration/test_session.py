@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pyarrow.parquet as pq
 import pytest
-from live import FORCES, NO_STOPS, PURPOSE, Live, run_cordon, sigmas_off
+from live import FORCES, NO_STOPS, PURPOSE, Live, sigmas_off
 from nbclient import NotebookClient
 
 import cordon
@@ -100,15 +100,14 @@ def test_a_dry_run_asks_nobody(live: Live) -> None:
 def test_history_lists_and_shows_again_also_as_files(live: Live, tmp_path: Path) -> None:
     """What was asked comes first; its answer is shown again in any form, and its files hold what it cost."""
     asked = live.ask("SELECT gender, COUNT(*) AS n FROM stop_search GROUP BY gender")
-    profile = live.profile
     before = submitted(live)
-    listed = json.loads(run_cordon("history", "--format", "json", *profile).out)["rows"]
+    listed = json.loads(live.cordon("history", "--format", "json").out)["rows"]
     assert listed[0]["query_id"] == asked["query"]
     path = tmp_path / "answer.parquet"
-    done = run_cordon("history", asked["query"][:12], "-f", "parquet", "-o", str(path), *profile)
+    done = live.cordon("history", asked["query"][:12], "-f", "parquet", "-o", str(path))
     assert done.code == 0, done.err
     assert pq.read_table(path).column("n").to_pylist() == [row["values"][0]["estimate"] for row in asked["rows"]]
-    again = run_cordon("history", asked["query"][:12], "-f", "csv", *profile)
+    again = live.cordon("history", asked["query"][:12], "-f", "csv")
     assert [line["gender"] for line in csv.DictReader(again.out.splitlines())] == [
         row["keys"][0] for row in asked["rows"]
     ]

@@ -79,16 +79,9 @@ def about(found: Disparity) -> tuple[str, ...]:
         *found.asked.notes,
         f"rates are {found.unit}; ratios are to {found.reference}",
         f"test: {_test(found)}",
-        f"data set: {answer.dataset}; protected: {answer.unit}",
-        answer.caveat,
-        f"answered ({len(answer.answered)}): {', '.join(answer.answered)}",
-        _listed("not in the answer", [f"{force} ({why})" for force, why in found.absent.items()]),
         _listed("not asked, without residents of their own", found.asked.left_out),
-        *answer.notes,
-        f"cost: epsilon {answer.cost.epsilon:.3g} (rho {answer.cost.rho} an attempt)",
         f"asked: {answer.sql}",
-        f"opened on {answer.date}" if answer.date else "",
-        f"query {answer.query_id[:16]}",
+        *answer.about,
     ]
     return tuple(line for line in lines if line)
 

@@ -52,15 +52,9 @@ def limits(found: Regression, model: Model) -> tuple[str, ...]:
 
 def about(found: Regression, answer: Answer) -> tuple[str, ...]:
     """What must be known of the answer that it was fitted from."""
-    cost = answer.cost
-    lines = [f"data set: {answer.dataset}", f"protected: {answer.unit}"]
-    lines += [answer.caveat] if answer.caveat else []
-    if found.left_out:
-        lines.append(f"left out, too few records to tell: {', '.join(found.left_out)}")
-    lines.append(f"answered ({len(answer.answered)}): {', '.join(answer.answered)}")
-    lines += [f"{force}: {reason}" for force, reason in answer.absent.items()]
-    lines.append(f"cost: epsilon {cost.epsilon:.3g} (rho {cost.rho} an attempt); fitting and drawing cost nothing more")
-    return (*lines, f"query {answer.query_id[:16]}: --from-query {answer.query_id[:8]} fits it again at no cost")
+    left_out = f"left out, too few records to tell: {', '.join(found.left_out)}" if found.left_out else ""
+    again = f"--from-query {answer.query_id[:8]} fits and draws it again at no cost"
+    return tuple(line for line in (left_out, again, *answer.about) if line)
 
 
 def _sentence(term: Coefficient, found: Regression, model: Model) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -65,19 +64,8 @@ def print_trend(trend: Trend, answer: Answer, out: Console) -> None:
 
 def print_notes(trend: Trend, answer: Answer, out: Console) -> None:
     """What must be known to read the series."""
-    for line in (*cautions(trend), *_about(answer)):
+    for line in (*cautions(trend), *answer.about):
         out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
-
-
-def _about(answer: Answer) -> Iterator[str]:
-    yield f"data set: {answer.dataset}"
-    yield f"protected: {answer.unit}"
-    if answer.caveat:
-        yield f"           {answer.caveat}"
-    yield f"answered ({len(answer.answered)}): {', '.join(answer.answered)}"
-    for force, why in answer.absent.items():
-        yield f"{why}: {force}"
-    yield f"cost: epsilon {answer.cost.epsilon:.3g}; query {answer.query_id[:16]}"
 
 
 def _table(trend: Trend) -> Table:
