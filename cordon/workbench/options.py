@@ -14,7 +14,6 @@ from rich.console import Console
 
 from cordon.analyst.profile import known_profiles
 from cordon.analyst.progress import Teller, may_leave
-from cordon.errors import Refused
 from cordon.workbench.answer import Answer
 from cordon.workbench.output import Format
 from cordon.workbench.session import Session, connect
@@ -105,12 +104,12 @@ def asked(opened: Session, sql: str, terms: Terms, notes: Console) -> Answer:
     """Ask, with a line that says where the query stands; Ctrl-C says how to come back.
 
     Raises:
-        Refused: no purpose is given.
+        BadParameter: no purpose is given.
         CordonError: as `Session.query`.
     """
     if terms.purpose is None:
         listed = ", ".join(sorted(opened.federation().manifest.by_purpose))
-        raise Refused("say why you ask, with --purpose", hint=f"the federation's purposes: {listed}")
+        raise typer.BadParameter(f"say why you ask; the federation lists {listed}", param_hint="--purpose")
     teller = Teller()
     with may_leave(teller, notes), notes.status("sending the question") as status:
         teller.show = status.update

@@ -235,7 +235,7 @@ class Session:
         check_residents(statement)
         said = note_on_version(statement, federation)
         if said:
-            self._note(said)
+            self._note(f"note: {said}")
         return statement, federation.contract_of(statement.question)
 
     def _keep_up(self) -> None:

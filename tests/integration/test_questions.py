@@ -238,7 +238,7 @@ MISTAKES = [
     (3, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--purpose", "gossip"], "purpose"),
     (3, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "500", "--purpose", PURPOSE], "epsilon"),
     (3, ["datasets", "nothing"], "there is no data set"),
-    (2, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1"], "Missing option"),
+    (2, ["query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1"], "say why you ask; the federation lists"),
     (3, ["explain", "SELECT * FROM stop_search", "--epsilon", "1"], "error: "),
     (3, ["explain", "SELECT COUNT(*) FROM stop_search WHERE object = 'drgs'", "--epsilon", "1"], "has no code"),
     (3, ["explain", "SELECT COUNT(*) FROM stop_search", "--epsilon", "zero"], "takes a number above zero"),

@@ -93,7 +93,7 @@ def test_a_dry_run_asks_nobody(live: Live) -> None:
     assert "would ask: SELECT COUNT(*) FROM stop_search" in done.out
     assert "nothing was asked and nothing was spent" in done.out
     told = live.cordon("query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1")
-    assert (told.code, "with --purpose" in told.err, PURPOSE in told.err) == (3, True, True)
+    assert (told.code, "--purpose" in told.err, PURPOSE in told.err) == (2, True, True)
     assert submitted(live) == before
 
 
