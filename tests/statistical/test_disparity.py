@@ -14,7 +14,7 @@ from statistical.disparities import CONTRACT, asked_for, planned
 from statistical.test_coverage import FALSE_ALARM, is_enough, is_right, slow
 
 from cordon.analyst.residents import bundled_residents
-from cordon.workbench.disparity.adjust import LEVEL, Adjust, adjusted, joint_reach
+from cordon.workbench.disparity.adjust import LEVEL, adjusted, joint_reach
 from cordon.workbench.disparity.cells import cells_of, picked
 from cordon.workbench.disparity.effects import (
     Side,

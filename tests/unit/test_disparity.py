@@ -13,7 +13,7 @@ from statistical.disparities import CONTRACT, asked_for, planned, stops
 from cordon.errors import Refused
 from cordon.workbench import frames
 from cordon.workbench.answer import Answer
-from cordon.workbench.disparity.adjust import Adjust, adjusted, joint_reach
+from cordon.workbench.disparity.adjust import adjusted, joint_reach
 from cordon.workbench.disparity.asking import compared_in
 from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.effects import (
@@ -30,7 +30,7 @@ from cordon.workbench.disparity.finding import disparity_of
 from cordon.workbench.disparity.reading import about, conclusions, limits
 from cordon.workbench.disparity.result import ALL, Verdict
 from cordon.workbench.disparity.showing import COLUMNS, sheet_of
-from cordon.workbench.disparity.statement import Per, wanted
+from cordon.workbench.disparity.statement import Adjust, Per, wanted
 
 SIGMA = 7.0
 

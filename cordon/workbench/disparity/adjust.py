@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from statistics import NormalDist
 
 from statsmodels.stats.multitest import multipletests
 
 from cordon.workbench.disparity.effects import Array
+from cordon.workbench.disparity.statement import Adjust
 
 LEVEL = 0.05
 """At most this probability of any false finding (`holm`), or this share of false ones among the findings (`fdr`)."""
-
-
-class Adjust(StrEnum):
-    """How p-values are adjusted."""
-
-    HOLM = "holm"
-    """Holm (1979): holds the family-wise error under any dependence."""
-    FDR = "fdr"
-    """Benjamini and Hochberg (1995): holds the false discovery rate where, as here, tests that share a reference
-    depend positively on each other."""
 
 
 def adjusted(p_values: Array, how: Adjust) -> Array:

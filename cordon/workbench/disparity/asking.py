@@ -9,12 +9,11 @@ from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.query.sql import parse_sql
 from cordon.workbench.answer import Answer
-from cordon.workbench.disparity.adjust import Adjust
 from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.finding import disparity_of
 from cordon.workbench.disparity.result import Disparity
 from cordon.workbench.disparity.showing import print_disparity, print_notes, sheet_of
-from cordon.workbench.disparity.statement import Per, Wanted, wanted, without_residents
+from cordon.workbench.disparity.statement import Adjust, Per, Wanted, wanted, without_residents
 from cordon.workbench.finding import Finding
 from cordon.workbench.pricing import Figure
 from cordon.workbench.session import Session

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from cordon.errors import QuestionRefused
-from cordon.workbench.disparity.statement import Per
+from cordon.workbench.disparity.statement import MOST_WITHIN, Adjust, Per
 from cordon.workbench.extras import needed
 from cordon.workbench.finding import show
 from cordon.workbench.options import (
@@ -30,11 +30,6 @@ from cordon.workbench.options import (
     session,
 )
 from cordon.workbench.output import Format, check_output, check_plot
-
-with needed("stats", "a disparity"):
-    from cordon.workbench.disparity.adjust import Adjust
-    from cordon.workbench.disparity.asking import compared_in, prepared
-    from cordon.workbench.disparity.result import MOST_WITHIN
 
 command = typer.Typer(
     help="Compare groups' rates with a reference group's, and say what can be concluded.",
@@ -88,6 +83,8 @@ def disparity_command(
         raise QuestionRefused(f"--residents-within takes percent from 0 to {MOST_PERCENT:g}")
     check_output(form, output)
     check_plot(plot)
+    with needed("stats", "a disparity"):
+        from cordon.workbench.disparity.asking import compared_in, prepared  # noqa: PLC0415 - help needs no statistics
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
     with session(profile, notes) as opened:
         stored = None if from_query is None else opened.recall(from_query)

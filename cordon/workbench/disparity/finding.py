@@ -11,7 +11,7 @@ import numpy as np
 from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95, Ends
 from cordon.workbench.answer import Answer
-from cordon.workbench.disparity.adjust import LEVEL, Adjust, adjusted, joint_reach
+from cordon.workbench.disparity.adjust import LEVEL, adjusted, joint_reach
 from cordon.workbench.disparity.cells import Cells, cells_of, check_columns, picked
 from cordon.workbench.disparity.effects import (
     Array,
@@ -26,7 +26,7 @@ from cordon.workbench.disparity.effects import (
     with_chance,
 )
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span, Unknown, Verdict
-from cordon.workbench.disparity.statement import Per, Wanted
+from cordon.workbench.disparity.statement import Adjust, Per, Wanted
 
 _CONDITIONS = re.compile(r"\bWHERE\b(.*?)\bGROUP\s+BY\b", re.IGNORECASE | re.DOTALL)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from cordon.workbench.disparity.adjust import Adjust
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Span, Verdict
-from cordon.workbench.disparity.statement import Per
+from cordon.workbench.disparity.statement import Adjust, Per
 
 MOST_NAMES = 8
 """Forces that a sentence names; the table has all of them."""

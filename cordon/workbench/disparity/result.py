@@ -9,17 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 from cordon.workbench.answer import Answer
-from cordon.workbench.disparity.adjust import Adjust
-from cordon.workbench.disparity.statement import Per, Wanted
+from cordon.workbench.disparity.statement import Adjust, Per, Wanted
 
 TEST = "likelihood ratio of equal rates under the known noise, one degree of freedom, two-sided"
 """The test, in words."""
 
 ALL = "all that answered"
 """What stands for the place that is all forces together."""
-
-MOST_WITHIN = 0.9
-"""Residents may be declared to be off by less than all of them."""
 
 
 class Verdict(StrEnum):

@@ -37,6 +37,20 @@ NOT_STATED = "not_stated"
 """A code that says as little of somebody's group as `unknown` does."""
 
 
+MOST_WITHIN = 0.9
+"""Residents may be declared to be off by less than all of them."""
+
+
+class Adjust(StrEnum):
+    """How p-values are adjusted."""
+
+    HOLM = "holm"
+    """Holm (1979): holds the family-wise error under any dependence."""
+    FDR = "fdr"
+    """Benjamini and Hochberg (1995): holds the false discovery rate where, as here, tests that share a reference
+    depend positively on each other."""
+
+
 class Per(StrEnum):
     """What records are counted over."""
 

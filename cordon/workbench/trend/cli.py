@@ -34,9 +34,6 @@ from cordon.workbench.session import Session
 from cordon.workbench.trend.periods import Grain
 from cordon.workbench.trend.statement import Wanted
 
-with needed("stats", "a trend"):
-    from cordon.workbench.trend.asking import prepared, trend_of
-
 command = typer.Typer(
     help="Show what grows and what falls, and what noise and chance would not explain.",
     pretty_exceptions_enable=False,
@@ -83,21 +80,24 @@ def trend_command(
     notes = Console(stderr=True)
     check_output(form, output)
     check_plot(plot)
+    with needed("stats", "a trend"):
+        from cordon.workbench.trend.asking import prepared, trend_of  # noqa: PLC0415 - help needs no statistics
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
     wanted = Wanted(dataset, by, grain, measure, where, since, until, date)
     with session(profile, notes) as opened:
         if dry_run and from_query is None:
             rehearsed(opened, prepared(opened, wanted), terms, form, Console())
             return
-        answer = _answer(opened, wanted, terms, from_query, notes)
+        if from_query is None:
+            answer = asked(opened, prepared(opened, wanted), terms, notes)
+        else:
+            answer = _recalled(opened, wanted, from_query)
         found = trend_of(opened, answer, season=season)
     show(found, form, output, plot, notes)
 
 
-def _answer(opened: Session, wanted: Wanted, terms: Terms, from_query: str | None, notes: Console) -> Answer:
-    if from_query is None:
-        return asked(opened, prepared(opened, wanted), terms, notes)
-    answer = opened.recall(from_query)
+def _recalled(opened: Session, wanted: Wanted, query_id: str) -> Answer:
+    answer = opened.recall(query_id)
     if answer.dataset.split()[0] != wanted.dataset.partition(".")[0]:
         raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {wanted.dataset}")
     return answer
