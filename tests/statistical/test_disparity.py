@@ -28,6 +28,7 @@ from cordon.workbench.disparity.effects import (
     with_chance,
 )
 from cordon.workbench.disparity.finding import _side_by_side, disparity_of
+from cordon.workbench.disparity.statement import Adjust
 
 RELEASES = 10_000
 FEW = 2_000
