@@ -38,7 +38,8 @@ def largest_scatters(sums: Sums, solved: Array) -> Array:
     ends = np.array([slope * _ends(number) for number, slope in zip(model.numbers, solved[first:], strict=True)])
     low, high = (np.clip(middle + of, 0.0, 1.0) for of in (ends.min(axis=1).sum(), ends.max(axis=1).sum()))
     nearest = np.clip(0.5, low, high)
-    return found + nearest * (1 - nearest)
+    found += nearest * (1 - nearest)
+    return found
 
 
 def _ends(number: Quantity) -> Array:
