@@ -18,7 +18,7 @@ from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95
 from cordon.workbench.drawing import Captions
 from cordon.workbench.regress import finding
-from cordon.workbench.regress.asking import Wanted
+from cordon.workbench.regress.asking import Wanted, check_where
 from cordon.workbench.regress.asking import fitted as fitted_from
 from cordon.workbench.regress.cli import command
 from cordon.workbench.regress.drawing import drawing_of
@@ -350,6 +350,8 @@ def test_an_answer_about_something_else_is_not_fitted(exact, known):
     other = replace(answer, document={**answer.document, "dataset": "nominals v2"})
     with pytest.raises(Refused, match="is about nominals v2, not nominals v1"):
         fitted_from(other, wanted)
+    with pytest.raises(Refused, match="cannot be narrowed afterwards"):
+        check_where("age > 3", again=True)
     arguments = ["loss_gbp ~ age", "--from", "nominals", "--where", "age > 3", "--from-query", "ab"]
     failed = CliRunner().invoke(command, arguments).exception
     assert isinstance(failed, Refused)

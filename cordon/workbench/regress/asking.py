@@ -94,6 +94,7 @@ def regress(
     Raises:
         CordonError: as `Session.query`, and where the formula cannot be read or fitted.
     """
+    check_where(where, again=answer is not None)
     wanted = prepared(opened, formula, dataset, references=references, where=where, cached=answer is not None)
     if answer is None:
         answer = opened.query(
@@ -101,6 +102,19 @@ def regress(
             weights=wanted.weights, purpose=purpose, epsilon=epsilon, attempts=attempts, wait_days=wait_days, anew=anew,
         )  # fmt: skip
     return fitted(answer, wanted)
+
+
+def check_where(where: str | None, *, again: bool) -> None:
+    """Refuse to narrow the records of an answer that is there already.
+
+    Raises:
+        Refused: conditions are given with an earlier answer.
+    """
+    if again and where is not None:
+        raise Refused(
+            "an answer's records cannot be narrowed afterwards",
+            hint="leave out the condition, and read which records it is of; or ask anew",
+        )
 
 
 def fitted(answer: Answer, wanted: Wanted) -> Finding[Regression]:

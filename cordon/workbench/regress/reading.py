@@ -97,7 +97,7 @@ def _scatters_alike(model: Model) -> str:
         return "Intervals are wide enough for the share at which records scatter most, wherever on the line they are."
     return (
         "Within each level, records are taken to scatter alike around the line, whatever their numbers: where they "
-        "scatter more at some, intervals hold the truth less often than 95 %."
+        "scatter more at some, intervals can hold the truth less often than 95 %."
     )
 
 
