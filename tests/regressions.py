@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import duckdb
 import numpy as np
 
-from cordon.catalogue import bundled_contracts
+from cordon.analyst.federation import Federation
+from cordon.catalogue import bundled_contracts, read_catalogue
 from cordon.contract import Contract
 from cordon.estimate.interval import REACH_95
+from cordon.manifest import read_manifest
 from cordon.query.plan import make_plan, outline
 from cordon.query.split import split
 from cordon.query.sql import parse_sql
@@ -19,11 +22,22 @@ from cordon.workbench.answer import Answer
 from cordon.workbench.regress.formula import read_model
 from cordon.workbench.regress.statement import statement_of
 from cordon.workbench.regress.weighing import weights_of
+from demo.layout import Design, lay_out
 
 CONTRACTS = {c.dataset: c for c in map(Contract.from_toml, bundled_contracts()) if c.version == 1}
 CONTRACT = CONTRACTS["nominals"]
 FORCES = ("cumbria", "durham", "essex", "kent", "surrey", "warwickshire")
 COLLUDERS = 2
+
+ONE_ROW = CONTRACT.model_copy(update={"unit": CONTRACT.unit.model_copy(update={"max_rows_per_unit": 1})})
+"""The contract, were no two rows one person's: for records that are drawn one by one."""
+
+
+def federation_in(directory: Path) -> Federation:
+    """A federation of these forces with the bundled contracts, of which nobody is connected."""
+    layout = lay_out(directory / "federation", Design(forces=FORCES))
+    manifest, _ = read_manifest(layout.root / "manifest.json", layout.governance_keys)
+    return Federation(manifest, read_catalogue(manifest, layout.root / "contracts"), {})
 
 
 @dataclass(frozen=True)
@@ -35,11 +49,12 @@ class Asked:
     """In billionths."""
     references: tuple[str, ...] = ()
     where: str | None = None
+    contract: Contract = CONTRACT
 
     @cached_property
     def model(self):
         """The formula, read."""
-        return read_model(self.formula, CONTRACT, self.references, FORCES)
+        return read_model(self.formula, self.contract, self.references, FORCES)
 
     @cached_property
     def sql(self) -> str:

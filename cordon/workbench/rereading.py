@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cordon.analyst.federation import Federation
+from cordon.contract import Contract
 from cordon.errors import QuestionRefused, Refused
-from cordon.query.sql import parse_sql
+from cordon.query.sql import Versions, parse_sql
 from cordon.query.statement import Statement
 from cordon.workbench.answer import Answer
 
@@ -16,8 +17,15 @@ def statement_of(answer: Answer, federation: Federation) -> Statement:
         Refused: the federation's contracts do not know it any more; or rows are missing from the answer, or were
             made to agree with others, so that nothing can be computed from what is there.
     """
+    # A bare name may stand for another version today.
+    asked = [contract for contract, _ in federation.catalogue.values() if _named(contract) == answer.dataset]
+    if not asked:
+        raise Refused(
+            f"query {answer.query_id[:16]} is about {answer.dataset}, which the federation does not list any more",
+            hint="ask anew",
+        )
     try:
-        statement = parse_sql(answer.sql, federation.versions, list(federation.manifest.by_id))
+        statement = parse_sql(answer.sql, Versions.of(asked), list(federation.manifest.by_id))
     except QuestionRefused as error:
         raise Refused(f"query {answer.query_id[:16]} cannot be read any more: {error}", hint="ask anew") from None
     if statement.having is not None or statement.limit is not None:
@@ -31,3 +39,8 @@ def statement_of(answer: Answer, federation: Federation) -> Statement:
             hint="ask without ROLLUP, CUBE and GROUPING SETS",
         )
     return statement
+
+
+def _named(contract: Contract) -> str:
+    """As answers name a contract."""
+    return f"{contract.dataset} v{contract.version}"

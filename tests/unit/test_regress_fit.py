@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from regressions import AGE, CONTRACT, FORCES, Asked, simulated, with_losses
+from regressions import AGE, FORCES, ONE_ROW, Asked, federation_in, simulated, with_losses
 from rich.console import Console
 from scipy.stats import binom
 from typer.testing import CliRunner
@@ -18,7 +18,7 @@ from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95
 from cordon.workbench.drawing import Captions
 from cordon.workbench.regress import finding
-from cordon.workbench.regress.asking import Wanted
+from cordon.workbench.regress.asking import Wanted, check_where
 from cordon.workbench.regress.asking import fitted as fitted_from
 from cordon.workbench.regress.cli import command
 from cordon.workbench.regress.drawing import drawing_of
@@ -56,6 +56,12 @@ def exact(records):
     return lambda asked: asked.exact(database)
 
 
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A federation with the bundled contracts."""
+    return federation_in(tmp_path_factory.mktemp("regress"))
+
+
 def design(records, *columns):
     """The matrix of a model, written by hand."""
     return np.column_stack([np.ones(len(records)), *(np.asarray(column, dtype=float) for column in columns)])
@@ -68,7 +74,8 @@ def fitted(asked, rows, generator=None):
 
 def test_without_noise_it_is_ordinary_least_squares(records, exact):
     """Coefficients, R², scatter, and intervals by each gender's own scatter, are those of the records themselves."""
-    found = fitted(LOSSES, exact(LOSSES))
+    asked = replace(LOSSES, contract=ONE_ROW)
+    found = fitted(asked, exact(asked))
     x = design(records, records.gender == "female", records.gender == "other", records.age - 55)
     y = records.loss_gbp.to_numpy()
     solved, (squares,), *_ = np.linalg.lstsq(x, y, rcond=None)
@@ -88,7 +95,8 @@ def test_without_noise_it_is_ordinary_least_squares(records, exact):
 
 def test_shares_of_categories_scatter_each_in_their_own_way(records, exact):
     """Without numbers among the terms, the intervals are White's, in percentage points."""
-    found = fitted(SHARES, exact(SHARES))
+    asked = replace(SHARES, contract=ONE_ROW)
+    found = fitted(asked, exact(asked))
     x = design(
         records,
         *(
@@ -104,6 +112,34 @@ def test_shares_of_categories_scatter_each_in_their_own_way(records, exact):
     assert [c.label for c in found.coefficients] == labels
     assert [c.estimate for c in found.coefficients] == pytest.approx(list(100 * solved))
     assert [c.high - c.low for c in found.coefficients] == pytest.approx(list(200 * REACH_95 * errors))
+
+
+def test_rows_of_one_person_may_be_alike(exact):
+    """Three rows of a person can vary together as much as thrice their number apart: intervals are √3 as wide."""
+    alone = replace(LOSSES, contract=ONE_ROW)
+    wide, narrow = fitted(LOSSES, exact(LOSSES)), fitted(alone, exact(alone))
+    for of, by in zip(wide.coefficients, narrow.coefficients, strict=True):
+        assert of.estimate == pytest.approx(by.estimate)
+        assert of.high - of.low == pytest.approx(math.sqrt(3) * (by.high - by.low))
+    assert "up to 3 records each may be quite alike" in " ".join(limits(wide, LOSSES.model))
+    assert "alike: intervals" not in " ".join(limits(narrow, alone.model))
+
+
+def test_a_share_along_a_line_scatters_at_most_as_where_it_is_nearest_to_one_half(exact):
+    """Rare at most ages and frequent at the highest: the mean scatter is too small for rows far from the middle."""
+    generator = np.random.default_rng(5)
+    age = np.clip(np.rint(generator.exponential(12, 4000)), 0, 110)
+    share = np.clip(0.005 + 0.004 * age, 0, 1)
+    role = np.where(generator.random(4000) < share, "suspect", "victim")
+    database = duckdb.connect()
+    database.register("nominals", pd.DataFrame({"age": age, "role": role}))
+    asked = Asked("role = suspect ~ age", contract=ONE_ROW)
+    (term,) = fitted(asked, asked.exact(database)).terms
+    slope, intercept = np.polyfit(age, role == "suspect", 1)
+    highest = intercept + slope * 110
+    assert 0.2 < highest < 0.5
+    error = math.sqrt(highest * (1 - highest) / ((age - age.mean()) ** 2).sum())
+    assert term.high - term.low == pytest.approx(200 * REACH_95 * error)
 
 
 def test_numbers_explain_a_response_of_two_values(records, exact):
@@ -148,8 +184,8 @@ def test_ends_are_where_the_score_is_as_long_as_the_noise_allows(exact):
 
 def test_one_coefficient_alone_is_fiellers_ratio():
     """With nothing to profile out, the score is not corrected: the interval is that of a ratio of two noised sums."""
-    model = read_model("loss_gbp ~ age", CONTRACT)
-    asked = Asked("loss_gbp ~ age", 10**8)
+    model = read_model("loss_gbp ~ age", ONE_ROW)
+    asked = Asked("loss_gbp ~ age", 10**8, contract=ONE_ROW)
     rows = [(4000, 0, 0, (225 - 1512) * 4000, (250_000 - 3_125_000) * 4000, 8 * 225 * 4000)]
     sums = read_sums(asked.answer(rows), model)
     deviations = {moment: np.zeros(1) for moment in sums.released}
@@ -220,6 +256,22 @@ def test_where_nothing_can_be_told_nothing_is_fitted(exact):
             assert found.terms[0].is_told
     assert len(hints) > 10
     assert all(text.startswith("too noisy to fit") and "epsilon" in hint for text, hint in hints)
+    assert all("of two terms that say the same, drop one" in hint for _, hint in hints)
+
+
+def test_what_the_noise_leaves_no_figure_of_is_not_told(exact):
+    """R² beyond 0 to 1 says nothing, and neither does a scatter below zero: neither is printed as the nearest figure."""
+    sums = read_sums(LOSSES.answer(exact(LOSSES)), LOSSES.model)
+    squares = Moment((1, 1))
+    # As if the noise had taken off the losses' squares what is not explained, and more.
+    found = fit(replace(sums, released={**sums.released, squares: sums.released[squares] - 4e8}))
+    assert math.isnan(found.explained)
+    assert math.isnan(found.scatter)
+    assert found.as_dict()["explained"] is None
+    assert "cannot be told from the noise" in " ".join(limits(found, LOSSES.model))
+    out = Console(width=160, file=io.StringIO())
+    print_regression(found, LOSSES.model, LOSSES.answer(exact(LOSSES)), out)
+    assert "explained (R²): cannot be told; scatter: cannot be told" in out.file.getvalue()
 
 
 def test_a_term_that_the_noise_hides_is_told_beside_others():
@@ -237,6 +289,8 @@ def test_a_term_that_the_noise_hides_is_told_beside_others():
     female, age = found.terms
     assert (female.is_told, female.stands_out, age.is_told, age.stands_out) == (True, True, False, False)
     assert found.as_dict()["coefficients"][2]["low"] is None
+    assert math.isnan(age.p_value)
+    assert sheet_of(found, model, answer).rows[2][7] is None
     assert "age, for each one more (years): the noise allows any value" in conclusions(found, model)[1]
     forest = drawing_of(found, model, Captions("t"))
     assert [name for name, _ in forest.groups] == ["gender, compared with Male", "numbers"]
@@ -257,7 +311,7 @@ def test_a_regression_reads_in_plain_english(exact):
     assert " GBP more loss_gbp (95 % interval " in said[0]
     assert said[2].startswith("age, for each one more (years): ")
     words = " ".join(limits(found, model))
-    for claim in ("no cause", "predicts anything about one person", "up to 3 can be one person's", "absent forces"):
+    for claim in ("no cause", "predicts anything about one person", "Persons are taken as independent", "absent"):
         assert claim in words
     out = Console(width=200, file=io.StringIO())
     print_regression(found, model, answer, out)
@@ -288,14 +342,16 @@ def test_shares_read_in_percentage_points(exact):
     assert "leave 0 to 100 %" in " ".join(limits(found, SHARES.model))
 
 
-def test_an_answer_about_something_else_is_not_fitted(exact):
+def test_an_answer_about_something_else_is_not_fitted(exact, known):
     """Neither another data set's answer nor one whose records would have to be narrowed afterwards."""
     answer = LOSSES.answer(exact(LOSSES))
-    wanted = Wanted(LOSSES.model, LOSSES.sql)
+    wanted = Wanted(LOSSES.model, LOSSES.sql, known)
     assert fitted_from(answer, wanted).found == fit(read_sums(answer, LOSSES.model))
     other = replace(answer, document={**answer.document, "dataset": "nominals v2"})
     with pytest.raises(Refused, match="is about nominals v2, not nominals v1"):
         fitted_from(other, wanted)
+    with pytest.raises(Refused, match="cannot be narrowed afterwards"):
+        check_where("age > 3", again=True)
     arguments = ["loss_gbp ~ age", "--from", "nominals", "--where", "age > 3", "--from-query", "ab"]
     failed = CliRunner().invoke(command, arguments).exception
     assert isinstance(failed, Refused)
@@ -304,7 +360,7 @@ def test_an_answer_about_something_else_is_not_fitted(exact):
 
 def test_intervals_hold_the_slope_as_often_as_they_say():
     """Of 60 sets of records and releases, in which noise makes up most of the variance; thousands in the slow suite."""
-    asked = replace(LOSSES, rho=10**9)
+    asked = replace(LOSSES, rho=10**9, contract=ONE_ROW)
     generator = np.random.default_rng(21)
     database = duckdb.connect()
     held = 0

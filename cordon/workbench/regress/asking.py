@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from cordon.analyst.federation import Federation
 from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
@@ -15,6 +16,7 @@ from cordon.workbench.pricing import Figure
 from cordon.workbench.regress.drawing import captions_lines, drawing_of
 from cordon.workbench.regress.finding import fit
 from cordon.workbench.regress.formula import read_model
+from cordon.workbench.regress.matching import narrowed
 from cordon.workbench.regress.model import Model
 from cordon.workbench.regress.result import Regression
 from cordon.workbench.regress.showing import print_notes, print_regression, sheet_of
@@ -30,6 +32,8 @@ class Wanted:
 
     model: Model
     sql: str
+    federation: Federation = field(repr=False)
+    """By whose contracts an answer's statement is read."""
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -61,7 +65,7 @@ def prepared(
     contract = find_contract(dataset, federation)
     model = read_model(formula, contract, references, tuple(sorted(federation.manifest.by_id)))
     # With its version: the model was read by this one.
-    return Wanted(model, statement_of(model, f"{contract.dataset}.v{contract.version}", where))
+    return Wanted(model, statement_of(model, f"{contract.dataset}.v{contract.version}", where), federation)
 
 
 def regress(
@@ -90,6 +94,7 @@ def regress(
     Raises:
         CordonError: as `Session.query`, and where the formula cannot be read or fitted.
     """
+    check_where(where, again=answer is not None)
     wanted = prepared(opened, formula, dataset, references=references, where=where, cached=answer is not None)
     if answer is None:
         answer = opened.query(
@@ -99,11 +104,24 @@ def regress(
     return fitted(answer, wanted)
 
 
+def check_where(where: str | None, *, again: bool) -> None:
+    """Refuse to narrow the records of an answer that is there already.
+
+    Raises:
+        Refused: conditions are given with an earlier answer.
+    """
+    if again and where is not None:
+        raise Refused(
+            "an answer's records cannot be narrowed afterwards",
+            hint="leave out the condition, and read which records it is of; or ask anew",
+        )
+
+
 def fitted(answer: Answer, wanted: Wanted) -> Finding[Regression]:
     """Fit a model from an answer; costs nothing, and asks nobody.
 
     Raises:
-        Refused: the answer is about something else, lacks a sum, or is too noisy.
+        Refused: the answer is about something else, was asked for other sums, or is too noisy.
     """
     contract, model = wanted.model.contract, wanted.model
     if answer.dataset != f"{contract.dataset} v{contract.version}":
@@ -111,7 +129,8 @@ def fitted(answer: Answer, wanted: Wanted) -> Finding[Regression]:
             f"query {answer.query_id[:16]} is about {answer.dataset}, not {contract.dataset} v{contract.version}",
             hint=f"the data set {answer.dataset.replace(' ', '.')}",
         )
-    found = fit(read_sums(answer, model))
+    only = narrowed(answer, model, wanted.federation)
+    found = replace(fit(read_sums(answer, model)), only=only)
     captions = captions_of(answer, found.formula, more=captions_lines(found))
     return Finding(
         found, answer, sheet_of(found, model, answer),

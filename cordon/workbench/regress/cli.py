@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cordon.errors import Refused
 from cordon.workbench.finding import show
 from cordon.workbench.options import (
     AnewOption,
@@ -27,7 +26,7 @@ from cordon.workbench.options import (
     session,
 )
 from cordon.workbench.output import Format, check_output, check_plot
-from cordon.workbench.regress.asking import fitted, prepared
+from cordon.workbench.regress.asking import check_where, fitted, prepared
 
 command = typer.Typer(
     help="Fit a line through records, and say what can be concluded.",
@@ -66,8 +65,7 @@ def regress_command(
     notes = Console(stderr=True)
     check_output(form, output)
     check_plot(plot)
-    if from_query and where is not None:
-        raise Refused("an answer's records cannot be narrowed afterwards", hint="leave out --where, or ask anew")
+    check_where(where, again=bool(from_query))
     with session(profile, notes) as opened:
         wanted = prepared(
             opened, formula, dataset,

@@ -32,7 +32,8 @@ def drawing_of(found: Regression, model: Model, captions: Captions) -> Forest:
 def captions_lines(found: Regression, more: Iterable[str] = ()) -> tuple[str, ...]:
     """What a reader of the picture must know besides who answered."""
     first = f"linear regression, others held equal; about {found.rows:,.0f} records; an association is no cause"
-    return (first, *more)
+    only = f"only records for which {' and '.join(found.only)}" if found.only else ""
+    return tuple(line for line in (first, only, *more) if line)
 
 
 def _of_number(term: Coefficient, number: Quantity) -> Effect:

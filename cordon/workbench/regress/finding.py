@@ -25,6 +25,7 @@ from cordon.estimate.interval import REACH_95
 from cordon.units import exact_text
 from cordon.workbench.regress.model import Condition, Moment
 from cordon.workbench.regress.result import Coefficient, Regression
+from cordon.workbench.regress.scatter import largest_scatters, rows_alike
 from cordon.workbench.regress.sums import Sums
 
 Array = npt.NDArray[np.float64]
@@ -66,7 +67,8 @@ def fit(sums: Sums) -> Regression:
     """
     solved = _solved(sums)
     moved = solved.moved(solved.residual)
-    unexplained = _unexplained(solved, moved)
+    left = _unexplained(solved, moved)
+    unexplained = max(left, 0.0)
     scatter = unexplained / max(sums.rows - len(solved.solved), 1.0)
     percent = 100.0 if isinstance(sums.model.response, Condition) else 1.0
     names = _names(sums)
@@ -87,8 +89,8 @@ def fit(sums: Sums) -> Regression:
         sums.rows,
         sums.rows - deviation,
         sums.rows + deviation,
-        min(max(1 - unexplained / total, 0.0), 1.0) if total > 0 else math.nan,
-        percent * math.sqrt(scatter),
+        _share(1 - left / total) if total > 0 else math.nan,
+        percent * math.sqrt(scatter) if left >= 0 else math.nan,
         sums.left_out,
     )
 
@@ -99,16 +101,24 @@ def _solved(sums: Sums) -> _Fit:
     if (scale <= 0).any() or np.linalg.eigvalsh(matrix[:-1, :-1] / np.outer(scale, scale)).min() <= 1e-9:
         raise Refused(
             "too noisy to fit: the noise hides how much the terms vary, or two of them say the same",
-            hint=MORE,
+            hint=f"{MORE}; {SAME}",
         )
     inverse = np.linalg.inv(matrix[:-1, :-1] / np.outer(scale, scale)) / np.outer(scale, scale)
     return _Fit(sums, matrix, inverse, inverse @ matrix[:-1, -1])
 
 
 def _unexplained(fit: _Fit, moved: Array) -> float:
-    """Σ of squared residuals: least squares make it too small by what they fit to the noise, which is added back."""
+    """Σ of squared residuals: least squares make it too small by what they fit to the noise, which is added back.
+
+    Below zero where noise makes it so.
+    """
     fitted = float(fit.residual @ fit.matrix @ fit.residual)
-    return max(fitted + float(np.einsum("ri,ij,rj->", moved, fit.inverse, moved)), 0.0)
+    return fitted + float(np.einsum("ri,ij,rj->", moved, fit.inverse, moved))
+
+
+def _share(value: float) -> float:
+    """R², which noise can take out of 0 to 1, where it says nothing; what rounding does is no noise."""
+    return min(max(value, 0.0), 1.0) if -ROUNDING <= value <= 1 + ROUNDING else math.nan
 
 
 class _Line(NamedTuple):
@@ -164,7 +174,8 @@ def _line(at: int, fit: _Fit, moved: Array, scatters: Array, alike: float) -> _L
     products = (values * (fit.sums.times(moment, held) @ held) for moment, values in fit.sums.released.items())
     # What profiling has fitted to the noise scatters as all rows do.
     scatter = float(scatters @ sum(products, np.zeros(len(scatters)))) + alike * (steeper - information)
-    return _Line(float(fit.solved[at]), steeper, shift, noise, max(scatter, 0.0))
+    scatter = rows_alike(fit.sums.model.contract) * max(scatter, 0.0)
+    return _Line(float(fit.solved[at]), steeper, shift, noise, scatter)
 
 
 def _scatters(fit: _Fit, alike: float) -> Array:
@@ -179,7 +190,8 @@ def _scatters(fit: _Fit, alike: float) -> Array:
     rows = sums.released[Moment()]
     noise = np.sqrt(sum(np.square(sums.deviations[moment] * of) for moment, of in products.items()))
     clear = (noise < CLEAR * squares) & (rows > FEWEST) if sums.model.numbers else rows != 0
-    return np.where(clear, squares / np.where(clear, rows, 1.0), alike)
+    found = np.where(clear, squares / np.where(clear, rows, 1.0), alike)
+    return np.maximum(found, largest_scatters(sums, fit.solved))
 
 
 def _check_one_ends(terms: list[Coefficient], lines: list[_Line]) -> None:
@@ -197,12 +209,16 @@ def _check_one_ends(terms: list[Coefficient], lines: list[_Line]) -> None:
     times = STEADY / max(steadiest, 0.5)
     raise Refused(
         "too noisy to fit: the noise allows any value of every term",
-        hint=f"ask with about {times:.2g} times the epsilon, or drop a term",
+        hint=f"ask with about {times:.2g} times the epsilon, or drop a term; {SAME}",
     )
 
 
 MORE = "ask with a larger --epsilon, or of fewer terms"
+SAME = "of two terms that say the same, drop one: then no epsilon helps"
 INTERCEPT = "intercept"
+
+ROUNDING = 1e-9
+"""By how much R² may leave 0 to 1 without noise."""
 
 CLEAR = 0.1
 """Share of a cell's squares that noise may be, for its scatter to be told by itself."""
@@ -226,8 +242,9 @@ def _coefficient(line: _Line, name: tuple[str, str, str], percent: float) -> Coe
     score = line.slope * line.solved - line.shift
     p_value = math.erfc(abs(score) / math.sqrt(2 * at_zero)) if at_zero > 0 else 0.0
     share = noise / (noise + scatter) if noise + scatter > 0 else 0.0
-    estimate = percent * line.estimate if math.isfinite(low) else math.nan
-    return Coefficient(*name, estimate, percent * low, percent * high, share, p_value)
+    if not math.isfinite(low):
+        return Coefficient(*name, math.nan, low, high, share, math.nan)
+    return Coefficient(*name, percent * line.estimate, percent * low, percent * high, share, p_value)
 
 
 def _uncentred(intercept: Coefficient, sums: Sums) -> Coefficient:

@@ -26,19 +26,17 @@ def conclusions(found: Regression, model: Model) -> tuple[str, ...]:
 
 def limits(found: Regression, model: Model) -> tuple[str, ...]:
     """What nobody should read into it."""
-    k = model.contract.unit.max_rows_per_unit
     sentences = [
         "An association is no cause: what is not in the formula may lie behind it.",
-        f"The terms explain {100 * found.explained:.0f} % of how {found.response} differs between records: "
-        + _NO_PREDICTION,
+        _explained(found),
         "Each term is read with the others held equal, and numbers act along a straight line.",
         _COVERED,
-        f"Records are taken as independent of one another{_of_a_unit(model.contract, k)}.",
+        _independence(model.contract),
     ]
+    if found.only:
+        sentences.append(f"It is of records for which {' and '.join(found.only)}, and says nothing of others.")
     if model.numbers:
-        sentences.append(
-            "Within each level, records are taken to scatter alike around the line, whatever their numbers."
-        )
+        sentences.append(_scatters_alike(model))
     if isinstance(model.response, Condition):
         sentences.append("Shares are fitted along a line, which can leave 0 to 100 % at its ends.")
     several = len(found.terms)
@@ -54,7 +52,15 @@ def about(found: Regression, answer: Answer) -> tuple[str, ...]:
     """What must be known of the answer that it was fitted from."""
     left_out = f"left out, too few records to tell: {', '.join(found.left_out)}" if found.left_out else ""
     again = f"--from-query {answer.query_id[:8]} fits and draws it again at no cost"
-    return tuple(line for line in (left_out, again, *answer.about) if line)
+    asked = f"asked: {' '.join(answer.sql.split())}"
+    return tuple(line for line in (left_out, again, asked, *answer.about) if line)
+
+
+def _explained(found: Regression) -> str:
+    what = f"how {found.response} differs between records"
+    if math.isnan(found.explained):
+        return f"How much of {what} the terms explain cannot be told from the noise: {_NO_PREDICTION}"
+    return f"The terms explain {100 * found.explained:.0f} % of {what}: {_NO_PREDICTION}"
 
 
 def _sentence(term: Coefficient, found: Regression, model: Model) -> str:
@@ -86,10 +92,21 @@ def _why(term: Coefficient) -> str:
     return ""
 
 
-def _of_a_unit(contract: Contract, k: int) -> str:
+def _scatters_alike(model: Model) -> str:
+    if isinstance(model.response, Condition):
+        return "Intervals are wide enough for the share at which records scatter most, wherever on the line they are."
+    return (
+        "Within each level, records are taken to scatter alike around the line, whatever their numbers: where they "
+        "scatter more at some, intervals can hold the truth less often than 95 %."
+    )
+
+
+def _independence(contract: Contract) -> str:
     if contract.unit.kind == "row":
-        return ", though several may be about one person"
-    return f", though up to {k} can be one person's" if k > 1 else ""
+        return "Records are taken as independent of one another, though several may be about one person or one event."
+    k = contract.unit.max_rows_per_unit
+    alike = f", of whom up to {k} records each may be quite alike: intervals are wide enough for that" if k > 1 else ""
+    return f"Persons are taken as independent of one another{alike}."
 
 
 def figure(value: float, beside: Coefficient) -> str:

@@ -22,7 +22,7 @@ class Coefficient:
     noise_share: float
     """Of the variance, what privacy noise adds; the rest is the rows' own scatter."""
     p_value: float
-    """Of no effect, by the same score as the interval."""
+    """Of no effect, by the same score as the interval; NaN where that has no ends, and of the intercept."""
 
     @property
     def label(self) -> str:
@@ -56,11 +56,13 @@ class Regression:
     rows_low: float
     rows_high: float
     explained: float
-    """R²: share of the response's variance; an estimate without an interval."""
+    """R²: share of the response's variance; an estimate without an interval, NaN where the noise leaves none."""
     scatter: float
-    """Standard deviation of what is not explained, in the response's unit."""
+    """Standard deviation of what is not explained, in the response's unit; NaN where the noise leaves none."""
     left_out: tuple[str, ...]
     """Levels with too few rows."""
+    only: tuple[str, ...] = ()
+    """What narrows the records beyond the formula, in words."""
 
     @property
     def terms(self) -> tuple[Coefficient, ...]:

@@ -23,17 +23,24 @@ def sheet_of(found: Regression, model: Model, answer: Answer) -> Sheet:
     rows = tuple(_row(coefficient) for coefficient in found.coefficients)
     facts = {name: value for name, value in found.as_dict().items() if name != "coefficients"}
     read = {"concluded": list(conclusions(found, model)), "not_concluded": list(limits(found, model))}
-    return Sheet(COLUMNS, rows, {"query": answer.query_id} | facts | read | {"about": list(about(found, answer))})
+    return Sheet(
+        COLUMNS,
+        rows,
+        {"query": answer.query_id, "sql": answer.sql} | facts | read | {"about": list(about(found, answer))},
+    )
 
 
 def print_regression(found: Regression, model: Model, answer: Answer, out: Console) -> None:
     """The table, what can and cannot be concluded, and what must be known of the answer."""
     out.print(f"{found.formula}, in {found.unit}", highlight=False, markup=False, soft_wrap=True)
+    if found.only:
+        line = f"only records for which {' and '.join(found.only)}"
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
     out.print(_table(found), highlight=False)
     out.print(f"\nintercept: {found.base}", highlight=False, markup=False, soft_wrap=True)
     out.print(
         f"records: {found.rows:,.0f} ({found.rows_low:,.0f} to {found.rows_high:,.0f}); "
-        f"explained (R²): {100 * found.explained:.1f} %; scatter: {found.scatter:.4g} {found.unit}",
+        f"explained (R²): {_told(found.explained, '.1%')}; scatter: {_told(found.scatter, '.4g', found.unit)}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     for title, sentences in (
@@ -70,6 +77,12 @@ def _table(found: Regression) -> Table:
         cells = (of.label, of.reference, figure(of.estimate, of), span, noise, _p(of))
         table.add_row(*map(Text, cells))
     return table
+
+
+def _told(value: float, form: str, unit: str = "") -> str:
+    if math.isnan(value):
+        return "cannot be told"
+    return f"{value:{form}} {unit}".strip().replace("%", " %")
 
 
 def _p(of: Coefficient) -> str:

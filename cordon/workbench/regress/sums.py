@@ -98,6 +98,8 @@ class Sums:
 def read_sums(answer: Answer, model: Model) -> Sums:
     """The sums of a model in an answer, which may also hold those of a larger one.
 
+    By the names of its columns: `matching.narrowed` says whether they are what the names say.
+
     Raises:
         Refused: the answer lacks one of them, or has too few rows for the noise.
     """
