@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from cordon.analyst.federation import Federation
 from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.query.sql import parse_sql
+from cordon.query.statement import Statement
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.finding import disparity_of
+from cordon.workbench.disparity.matching import matched
 from cordon.workbench.disparity.result import Disparity
 from cordon.workbench.disparity.showing import print_disparity, print_notes, sheet_of
 from cordon.workbench.disparity.statement import Adjust, Per, Wanted, wanted, without_residents
 from cordon.workbench.finding import Finding
 from cordon.workbench.pricing import Figure
+from cordon.workbench.rereading import statement_of
 from cordon.workbench.session import Session
 
 
@@ -41,6 +45,23 @@ def prepared(
         Refused: there is nothing that a rate could be over, or the answer is about another data set.
     """
     federation = session.federation(cached=answer is not None)
+    asked = _asked(
+        federation, dataset, by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
+        answer=answer,
+    )  # fmt: skip
+    if answer is None or answer.sql == asked.sql:
+        return asked
+    return matched(answer, asked, _read(asked, federation), statement_of(answer, federation))
+
+
+def _read(asked: Wanted, federation: Federation) -> Statement:
+    return parse_sql(asked.sql, federation.versions, list(federation.manifest.by_id))
+
+
+def _asked(
+    federation: Federation, dataset: str, *, by: str, outcome: str | None, per: Per | None, reference: str | None,
+    by_force: bool, where: str, answer: Answer | None,
+) -> Wanted:  # fmt: skip
     contract = find_contract(dataset if answer is None else _dataset_of(answer, dataset), federation)
     found = wanted(
         contract, dataset,
@@ -49,7 +70,7 @@ def prepared(
     if found.per is Per.RECORDS:
         return found
     # Whom WHERE picks is known once it is read; what is wrong with it is said here, before anything is sent.
-    statement = parse_sql(found.sql, federation.versions, list(federation.manifest.by_id))
+    statement = _read(found, federation)
     left_out = without_residents(statement.question.forces)
     if len(left_out) == len(statement.question.forces):
         raise Refused(

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cordon.workbench.disparity.reading import about, conclusions, ends, figure, limits
-from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span
+from cordon.workbench.disparity.result import Comparison, Disparity, Rate, Span
 from cordon.workbench.output import Sheet, Value
 
 _NOISE = "95 %, noise alone"
@@ -106,4 +106,4 @@ def _marked(span: Span) -> str:
 def _why(rate: Rate) -> str:
     if rate.is_reference:
         return "reference"
-    return "no residents counted" if math.isnan(rate.over) and rate.force != ALL else "not compared"
+    return "residents not counted" if math.isnan(rate.over) else "not compared"
