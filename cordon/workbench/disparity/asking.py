@@ -44,39 +44,55 @@ def prepared(
         QuestionRefused: something is not in the contract, or cannot be asked.
         Refused: there is nothing that a rate could be over, or the answer is about another data set.
     """
-    federation = session.federation(cached=answer is not None)
-    asked = _asked(
-        federation, dataset, by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
-        answer=answer,
+    return understood(
+        session.federation(cached=answer is not None), dataset,
+        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, answer=answer,
     )  # fmt: skip
+
+
+def understood(
+    federation: Federation,
+    dataset: str,
+    *,
+    by: str,
+    outcome: str | None = None,
+    per: Per | None = None,
+    reference: str | None = None,
+    by_force: bool = False,
+    where: str = "",
+    answer: Answer | None = None,
+) -> Wanted:
+    """The same by what is known of a federation; an earlier answer is taken by what its statement measures.
+
+    Raises:
+        QuestionRefused: something is not in the contract, or cannot be asked.
+        Refused: there is nothing that a rate could be over, or the answer tells something else.
+    """
+    contract = find_contract(dataset if answer is None else _dataset_of(answer, dataset), federation)
+    asked = wanted(
+        contract, dataset,
+        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
+    )  # fmt: skip
+    if asked.per is Per.POPULATION:
+        asked = _where_residents_are_counted(asked, federation)
     if answer is None or answer.sql == asked.sql:
         return asked
     return matched(answer, asked, _read(asked, federation), statement_of(answer, federation))
 
 
-def _read(asked: Wanted, federation: Federation) -> Statement:
-    return parse_sql(asked.sql, federation.versions, list(federation.manifest.by_id))
-
-
-def _asked(
-    federation: Federation, dataset: str, *, by: str, outcome: str | None, per: Per | None, reference: str | None,
-    by_force: bool, where: str, answer: Answer | None,
-) -> Wanted:  # fmt: skip
-    contract = find_contract(dataset if answer is None else _dataset_of(answer, dataset), federation)
-    found = wanted(
-        contract, dataset,
-        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
-    )  # fmt: skip
-    if found.per is Per.RECORDS:
-        return found
+def _where_residents_are_counted(asked: Wanted, federation: Federation) -> Wanted:
     # Whom WHERE picks is known once it is read; what is wrong with it is said here, before anything is sent.
-    statement = _read(found, federation)
-    left_out = without_residents(statement.question.forces)
-    if len(left_out) == len(statement.question.forces):
+    forces = _read(asked, federation).question.forces
+    left_out = without_residents(forces)
+    if len(left_out) == len(forces):
         raise Refused(
             f"nobody has counted residents of {', '.join(left_out)}", hint="compare shares of records with --outcome"
         )
-    return replace(found, left_out=left_out)
+    return replace(asked, left_out=left_out)
+
+
+def _read(asked: Wanted, federation: Federation) -> Statement:
+    return parse_sql(asked.sql, federation.versions, list(federation.manifest.by_id))
 
 
 def _dataset_of(answer: Answer, dataset: str) -> str:

@@ -174,7 +174,9 @@ def _by_force(group: str, found: Disparity) -> str:
     if not of:
         return f"{group}: no force by itself can be compared."
     parts = [_counted(verdict, [each.force for each in of if each.verdict is verdict], len(of)) for verdict in Verdict]
-    return f"{group}, against {found.reference} in each of {len(of)} forces: {', '.join(filter(None, parts))}."
+    few = sum(each.verdict.stands_out and not each.is_seen for each in of)
+    resting = f"; {few} of these findings rest on records that the noise does not tell from none" if few else ""
+    return f"{group}, against {found.reference} in each of {len(of)} forces: {', '.join(filter(None, parts))}{resting}."
 
 
 def _counted(verdict: Verdict, forces: list[str], of: int) -> str:
@@ -246,8 +248,8 @@ def _of_recording(found: Disparity) -> list[str]:
         )
     if few:
         said.append(
-            f"{len(few)} findings rest on so few records of one of the two groups that the noise does not tell them "
-            f"from none ({_names(_place(each) for each in few)}): how a force records groups may be behind those too."
+            f"{len(few)} findings rest on records of one of the two groups that the noise does not tell from none "
+            f"({_names(_place(each) for each in few)}): how a force records groups may be behind those too."
         )
     return said
 

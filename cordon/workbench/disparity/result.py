@@ -106,6 +106,12 @@ class Comparison:
     is_seen: bool
     """Whether the noise tells the lower rate from nought; if not, the ratio has one end only."""
 
+    @property
+    def finding(self) -> str:
+        """The verdict in words, and whether it rests on records that the noise does not tell from none."""
+        few = self.verdict.stands_out and not self.is_seen
+        return f"{self.verdict.value}, few records" if few else self.verdict.value
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
