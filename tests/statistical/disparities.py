@@ -17,6 +17,7 @@ from cordon.query.plan import make_plan, outline
 from cordon.query.split import split
 from cordon.query.sql import parse_sql
 from cordon.workbench.answer import Answer
+from cordon.workbench.disparity.matching import matched
 from cordon.workbench.disparity.statement import wanted, without_residents
 from demo.layout import HERE
 
@@ -45,6 +46,15 @@ def asked_for(**options):
     statement = parse_sql(found.sql, CONTRACTS, FORCES)
     left_out = without_residents(statement.question.forces) if found.per == "population" else ()
     return replace(found, left_out=left_out)
+
+
+def asked_again(answer, **options):
+    """What `cordon disparity stop_search --from-query` would read out of an earlier answer."""
+    asked = asked_for(**options)
+    if answer.sql == asked.sql:
+        return asked
+    ours, theirs = (parse_sql(sql, CONTRACTS, FORCES) for sql in (asked.sql, answer.sql))
+    return matched(answer, asked, ours, theirs)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,18 @@
 import gc
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from statistical.disparities import CONTRACT, asked_for, planned, stops
+from statistical.disparities import asked_again, asked_for, planned, stops
+from statistical.releases import CONTRACTS
 
 from cordon.errors import Refused
+from cordon.estimate.interval import REACH_95
 from cordon.workbench import frames
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import adjusted, joint_reach
@@ -18,6 +22,7 @@ from cordon.workbench.disparity.asking import compared_in
 from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.effects import (
     Side,
+    alike_by_chance,
     deviations_from_equal,
     difference_ends,
     p_value,
@@ -30,9 +35,11 @@ from cordon.workbench.disparity.finding import disparity_of
 from cordon.workbench.disparity.reading import about, conclusions, limits
 from cordon.workbench.disparity.result import ALL, Verdict
 from cordon.workbench.disparity.showing import COLUMNS, sheet_of
-from cordon.workbench.disparity.statement import Adjust, Per, wanted
+from cordon.workbench.disparity.statement import Adjust, wanted
 
 SIGMA = 7.0
+
+BY = "officer_defined_ethnicity"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,7 +81,11 @@ def test_a_ratio_of_rates_has_fiellers_interval():
 
 @pytest.mark.parametrize(
     ("side", "reference"),
-    [(per_resident(150, 1000), per_resident(900, 8000)), (share(120, 900), share(900, 8000, 5.0, 9.0))],
+    [
+        (per_resident(150, 1000), per_resident(900, 8000)),
+        (per_resident(50, 1000), per_resident(13, 1000)),
+        (share(120, 900), share(900, 8000, 5.0, 9.0)),
+    ],
 )
 def test_an_interval_leaves_out_one_exactly_where_the_test_rejects(side, reference):
     """At the reach that the test measures, the interval's nearer end is 1."""
@@ -107,14 +118,39 @@ def test_residents_that_may_be_off_widen_everything():
 
 
 def test_chance_adds_the_variance_of_a_poisson_count():
-    """At 400 records and noise of 7 the deviation is the root of 49 + 400 + 1; where there are none, that of 50."""
-    assert float(with_chance(per_resident(400, 1)).hits_off[0]) == pytest.approx(math.sqrt(450))
-    assert float(with_chance(per_resident(-9, 1)).hits_off[0]) == pytest.approx(math.sqrt(50))
+    """At 400 records and noise of 7 the deviation is the root of 49 + 400 + 2; where there are none, that of 51."""
+    assert float(with_chance(per_resident(400, 1)).hits_off[0]) == pytest.approx(math.sqrt(451))
+    assert float(with_chance(per_resident(-9, 1)).hits_off[0]) == pytest.approx(math.sqrt(51))
 
 
-def test_a_reference_that_may_be_nought_leaves_no_end():
-    """Nothing is said of a ratio to a rate that the noise does not tell from nought; and no ratio is below nought."""
-    assert [float(end[0]) for end in ratio_ends(per_resident(500, 10), per_resident(5, 10))] == [0.0, math.inf]
+def test_chance_adds_as_much_more_as_one_person_may_have_records():
+    """Three records a person: three times the variance, of intervals and of the test; taken from the contract."""
+    three = [replace(side, rows=3.0) for side in (share(400, 100), share(300, 200))]
+    assert float(with_chance(three[0]).hits_off[0]) == pytest.approx(math.sqrt(49 + 3 * 402))
+    assert float(with_chance(three[0]).rest_off[0]) == pytest.approx(math.sqrt(49 + 3 * 102))
+    one, other = alike_by_chance(*three)
+    assert float(one.hits_off[0]) == pytest.approx(math.sqrt(49 + 3 * 351))
+    assert float(other.rest_off[0]) == pytest.approx(math.sqrt(49 + 3 * 151))
+    people = wanted(CONTRACTS["nominals"], "nominals", by="gender", outcome="role=suspect", reference="male")
+    assert (people.rows, asked_for(by="ethnicity").rows) == (3, 1)
+    found = exact(where="force = 'nottinghamshire'")
+    asked = replace(found.asked, rows=3)
+    apart = [
+        each.process_high - each.process_low
+        for each in (*found.comparisons, *disparity_of(found.answer, asked).comparisons)
+    ]
+    assert apart[4] > 1.5 * apart[0]
+    assert any("people, each with up to 3 records in a force" in line for line in limits(replace(found, asked=asked)))
+    assert any("Chance takes each record as independent; one operation" in line for line in limits(found))
+
+
+def test_a_reference_that_may_be_nought_leaves_no_upper_end():
+    """A rate that the noise does not tell from nought says how much higher another is at least; none is below nought."""
+    low, high = (float(end[0]) for end in ratio_ends(per_resident(500, 10), per_resident(5, 10)))
+    turned = float(ratio_ends(per_resident(5, 10), per_resident(500, 10)).high[0])
+    assert (low, high) == (pytest.approx(1 / turned), math.inf)
+    assert low > 500 / (5 + 14)
+    assert [float(end[0]) for end in ratio_ends(per_resident(6, 10), per_resident(5, 10))] == [0.0, math.inf]
     assert float(ratio_ends(per_resident(-30, 10), per_resident(500, 10)).low[0]) == 0.0
     assert np.isnan(ratio(per_resident(5, 1), per_resident(0, 1)))
 
@@ -140,7 +176,7 @@ def exact(by_force=False, outcome=None, where="", absent=()):
     return disparity_of(plan.answer(plan.exact, absent), asked)
 
 
-def counted(condition="true", by="officer_defined_ethnicity"):
+def counted(condition="true", by=BY):
     """The bundle's records that a condition holds for, by group."""
     return dict(stops().execute(f"SELECT {by}, count(*) FROM stops WHERE {condition} GROUP BY ALL").fetchall())
 
@@ -198,6 +234,11 @@ def test_a_group_that_a_force_never_records_is_no_finding():
     assert verdicts["thames-valley", "Black"] is Verdict.HIGHER
     assert not Verdict.UNSEEN.stands_out
     said = " ".join(limits(found))
+    assert "how a force records groups may be behind those too" in said
+    assert any(
+        "of these findings rest on records that the noise does not tell from none" in line
+        for line in conclusions(found)
+    )
     assert "a matter of how a force records groups" in said
     assert "gwent 100 %, cambridgeshire 99 %, west-midlands 74 %" in said
 
@@ -262,44 +303,131 @@ def test_the_forest_draws_ratios_beside_one():
     assert black["thames-valley"].stands_out
     assert not black["gwent"].stands_out
     mixed = {effect.mark.label: effect for effect in forest.groups[2][1]}
-    assert mixed["thames-valley"].mark.note == "no records"
+    assert mixed["thames-valley"].mark.note == "hardly recorded"
     assert "share of records with Arrest" in drawn(exact(outcome="arrest")).captions.title
     kent = next(e for e in exact(by_force=True).comparisons if (e.force, e.group) == ("kent", "Black"))
     assert (black["kent"].mark.low, black["kent"].mark.high) == (kent.process_low, kent.process_high)
     assert "records per resident," in forest.captions.title
 
 
-def test_an_answer_to_something_else_is_refused_with_the_question_that_would_do():
-    """Columns that are not there, or nobody who answered."""
-    found = exact(outcome="arrest")
-    other = wanted(CONTRACT, "stop_search", by="ethnicity")
-    with pytest.raises(Refused, match="does not ask what this needs") as refusal:
-        disparity_of(found.answer, other)
-    assert "RESIDENTS() AS residents" in refusal.value.hint
+def test_an_answer_of_nobody_is_refused():
+    """There is nothing to compare."""
     nobody = Answer({**exact().answer.document, "rows": []})
     with pytest.raises(Refused, match="no force answered"):
-        disparity_of(nobody, other)
+        disparity_of(nobody, exact().asked)
 
 
 def test_an_answer_by_outcome_serves_any_one_outcome():
     """The same stored answer gives arrests and warnings, at no further cost."""
     arrests = exact(outcome="arrest")
-    asked = wanted(CONTRACT, "stop_search", by="ethnicity", outcome="summons", per=Per.RECORDS)
-    again = disparity_of(arrests.answer, asked)
+    again = disparity_of(arrests.answer, asked_again(arrests.answer, by="ethnicity", outcome="summons"))
     summons, records = counted("outcome = 'summons'"), counted()
     assert again.rates[0].rate.estimate == pytest.approx(100 * summons["white"] / records["white"])
 
 
-def test_an_answer_under_other_conditions_is_named_or_refused():
-    """Its own conditions stand in the picture; conditions that it may not have been asked under are refused."""
+def test_an_answer_under_conditions_of_its_own_names_them():
+    """In the picture, in the notes, and for programs."""
     kept = exact(where="force = 'nottinghamshire'")
-    again = disparity_of(kept.answer, wanted(CONTRACT, "stop_search", by="ethnicity"))
+    again = disparity_of(kept.answer, asked_again(kept.answer, by="ethnicity"))
     assert again.comparisons == kept.comparisons
     assert again.asked.left_out == ()
     assert "only where (force = 'nottinghamshire')" in drawn(again).captions.lines
-    for options in ({"where": "gender = 'male'"}, {"outcome": "arrest", "per": Per.POPULATION}):
-        with pytest.raises(Refused, match="under other conditions"):
-            disparity_of(kept.answer, wanted(CONTRACT, "stop_search", by="ethnicity", **options))
+    assert again.as_dict()["where"] == "(force = 'nottinghamshire')"
+    assert "the earlier answer is about records for which (force = 'nottinghamshire') only" in about(again)
+
+
+def test_records_of_forces_without_residents_have_a_reason_of_their_own():
+    """A question that somebody typed, with transport police in it: not the noise, but residents, are what is missing."""
+    columns = "COUNT(*) AS records, RESIDENTS() AS residents FROM stop_search"
+    answer = _typed(f"SELECT {BY}, {columns} GROUP BY {BY}")
+    together = disparity_of(answer, asked_again(answer, by="ethnicity"))
+    answer = _typed(f"SELECT force, {BY}, {columns} GROUP BY force, {BY}")
+    apart = disparity_of(answer, asked_again(answer, by="ethnicity", by_force=True))
+    (said,) = conclusions(together)
+    assert said == (
+        "No group can be compared: nobody has counted residents of btp, northern-ireland, whose records are in the "
+        "answer; ask where force NOT IN ('btp', 'northern-ireland')."
+    )
+    assert "residents not counted" in str(compared_in(together.answer, together.asked))
+    assert conclusions(apart)[0].startswith("All that answered cannot be compared together: nobody has counted")
+    assert {each.force for each in apart.comparisons}.isdisjoint({ALL, "btp", "northern-ireland"})
+    assert any(each.verdict is Verdict.HIGHER for each in apart.comparisons)
+
+
+def _typed(sql):
+    """The exact answer to a statement that somebody typed."""
+    plan = planned(SimpleNamespace(sql=sql), Fraction(1))
+    return plan.answer(plan.exact)
+
+
+def with_records(records, off, residents):
+    """Nottinghamshire's answer with other records, noise and residents."""
+    found = exact(where="force = 'nottinghamshire'")
+    rows = [
+        {
+            "keys": [group], "note": "", "certainty": None,
+            "values": [
+                {"estimate": count, "low": count - REACH_95 * off, "high": count + REACH_95 * off, "raw": count},
+                {"estimate": residents[group], "low": residents[group], "high": residents[group], "raw": residents[group]},
+            ],
+        }
+        for group, count in records.items()
+    ]  # fmt: skip
+    return disparity_of(Answer({**found.answer.document, "rows": rows}), found.asked)
+
+
+@pytest.mark.parametrize(
+    ("records", "off", "residents", "verdict", "said"),
+    [
+        (
+            {"White": 4000, "Mixed": 12},
+            7,
+            {"White": 1e6, "Mixed": 2e4},
+            Verdict.LOWER,
+            "lower; with fewer than 26 records of Mixed where White's rate would give 80, the ratio has no lower end",
+        ),
+        (
+            {"White": 110, "Mixed": 2000},
+            70,
+            {"White": 3e4, "Mixed": 3e4},
+            Verdict.HIGHER,
+            "higher; with fewer than 248 records of White where Mixed's rate would give 2,000, the ratio has no upper end",
+        ),
+        (
+            {"White": 4000, "Mixed": 1},
+            1,
+            {"White": 1e6, "Mixed": 2e4},
+            Verdict.UNSEEN,
+            "Mixed: lower, with fewer than 3 records of Mixed where White's rate would give 80; so few say more of how",
+        ),
+    ],
+)
+def test_few_records_are_told_from_none_recorded(records, off, residents, verdict, said):
+    """A direction always; that groups are not recorded only where hardly any can be there."""
+    found = with_records(records, off, residents)
+    assert [each.verdict for each in found.comparisons] == [verdict]
+    assert said in conclusions(found)[0]
+    few = "" if verdict is Verdict.UNSEEN else ", few records"
+    assert sheet_of(found).rows[-1][-1] == f"{verdict.value}{few}"
+    (_, effects), *_ = drawn(found).groups
+    assert effects[0].mark.is_absent == (verdict is Verdict.UNSEEN)
+
+
+def test_a_ratio_that_noise_has_made_negative_is_not_drawn_but_said():
+    """The reference's count is below nought: its interval has an end, and there is no estimate."""
+    found = with_records({"White": -20, "Mixed": 900}, 70, {"White": 3e4, "Mixed": 3e4})
+    assert math.isnan(found.comparisons[0].ratio.estimate)
+    assert conclusions(found)[0].startswith("Mixed: at least 7.60 times the rate of White")
+    (_, effects), *_ = drawn(found).groups
+    assert effects[0].mark.note.startswith("higher: from ")
+
+
+def test_tipping_is_told_by_the_census_whatever_residents_are_allowed_to_be():
+    """What residents would have to be is not measured from residents that are off already."""
+    found = exact(where="force = 'nottinghamshire'")
+    allowed = disparity_of(found.answer, found.asked, within=0.1)
+    assert allowed.comparisons[0].process_low < 0.9 * found.comparisons[0].process_low
+    assert [each.tipping for each in allowed.comparisons] == [each.tipping for each in found.comparisons]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +436,7 @@ def test_an_answer_under_other_conditions_is_named_or_refused():
         (
             "thames-valley",
             "Mixed",
-            "can be seen, which says more of how groups are recorded",
+            "; so few say more of how groups are recorded",
         ),
         ("gwent", "Black", "cannot be told apart; the noise does not tell White's rate from nought."),
         ("kent", "Asian", "with chance): higher in these records, by no more than chance may make of one year."),

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from cordon.analyst.federation import Federation
 from cordon.analyst.offers import find_contract
 from cordon.errors import Refused
 from cordon.query.sql import parse_sql
+from cordon.query.statement import Statement
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.drawing import drawn
 from cordon.workbench.disparity.finding import disparity_of
+from cordon.workbench.disparity.matching import matched
 from cordon.workbench.disparity.result import Disparity
 from cordon.workbench.disparity.showing import print_disparity, print_notes, sheet_of
 from cordon.workbench.disparity.statement import Adjust, Per, Wanted, wanted, without_residents
 from cordon.workbench.finding import Finding
 from cordon.workbench.pricing import Figure
+from cordon.workbench.rereading import statement_of
 from cordon.workbench.session import Session
 
 
@@ -40,22 +44,55 @@ def prepared(
         QuestionRefused: something is not in the contract, or cannot be asked.
         Refused: there is nothing that a rate could be over, or the answer is about another data set.
     """
-    federation = session.federation(cached=answer is not None)
+    return understood(
+        session.federation(cached=answer is not None), dataset,
+        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, answer=answer,
+    )  # fmt: skip
+
+
+def understood(
+    federation: Federation,
+    dataset: str,
+    *,
+    by: str,
+    outcome: str | None = None,
+    per: Per | None = None,
+    reference: str | None = None,
+    by_force: bool = False,
+    where: str = "",
+    answer: Answer | None = None,
+) -> Wanted:
+    """The same by what is known of a federation; an earlier answer is taken by what its statement measures.
+
+    Raises:
+        QuestionRefused: something is not in the contract, or cannot be asked.
+        Refused: there is nothing that a rate could be over, or the answer tells something else.
+    """
     contract = find_contract(dataset if answer is None else _dataset_of(answer, dataset), federation)
-    found = wanted(
+    asked = wanted(
         contract, dataset,
         by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
     )  # fmt: skip
-    if found.per is Per.RECORDS:
-        return found
+    if asked.per is Per.POPULATION:
+        asked = _where_residents_are_counted(asked, federation)
+    if answer is None or answer.sql == asked.sql:
+        return asked
+    return matched(answer, asked, _read(asked, federation), statement_of(answer, federation))
+
+
+def _where_residents_are_counted(asked: Wanted, federation: Federation) -> Wanted:
     # Whom WHERE picks is known once it is read; what is wrong with it is said here, before anything is sent.
-    statement = parse_sql(found.sql, federation.versions, list(federation.manifest.by_id))
-    left_out = without_residents(statement.question.forces)
-    if len(left_out) == len(statement.question.forces):
+    forces = _read(asked, federation).question.forces
+    left_out = without_residents(forces)
+    if len(left_out) == len(forces):
         raise Refused(
             f"nobody has counted residents of {', '.join(left_out)}", hint="compare shares of records with --outcome"
         )
-    return replace(found, left_out=left_out)
+    return replace(asked, left_out=left_out)
+
+
+def _read(asked: Wanted, federation: Federation) -> Statement:
+    return parse_sql(asked.sql, federation.versions, list(federation.manifest.by_id))
 
 
 def _dataset_of(answer: Answer, dataset: str) -> str:

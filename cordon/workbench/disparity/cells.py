@@ -94,27 +94,9 @@ def picked(side: Side, of: Callable[[Array], Array]) -> Side:
     def perhaps(array: Array | None) -> Array | None:
         return None if array is None else of(array)
 
-    return Side(of(side.hits), of(side.hits_off), perhaps(side.rest), perhaps(side.rest_off), perhaps(side.residents))
-
-
-def check_columns(answer: Answer, asked: Wanted) -> None:
-    """Check that an answer has the columns that are needed.
-
-    Raises:
-        Refused: it has others; the hint is the question that would do.
-    """
-    keys = {asked.by.name} | ({FORCE} if asked.by_force else set())
-    if asked.per is Per.POPULATION:
-        forms = [(keys, {RECORDS, RESIDENTS})]
-    else:
-        assert asked.outcome is not None  # noqa: S101 - a share of records has one
-        forms = [(keys | {asked.outcome.name}, {RECORDS}), (keys, {WITH, WITHOUT})]
-    if not any(set(answer.keys) == names and measures <= set(answer.measures) for names, measures in forms):
-        has = ", ".join(column.name for column in answer.columns)
-        raise Refused(
-            f"query {answer.query_id[:16]} does not ask what this needs: it has {has}",
-            hint=f"this would do: {asked.sql}",
-        )
+    return Side(
+        of(side.hits), of(side.hits_off), perhaps(side.rest), perhaps(side.rest_off), perhaps(side.residents), side.rows
+    )
 
 
 def _gathered(answer: Answer, asked: Wanted) -> tuple[dict[tuple[str | None, str], _Cell], dict[str, str]]:
@@ -162,11 +144,15 @@ def _side(cells: list[list[_Cell]], asked: Wanted, *, residents: bool = True) ->
     def array(of: Callable[[_Cell], float]) -> Array:
         return np.array([[of(cell) for cell in row] for row in cells], dtype=np.float64)
 
+    rows = float(asked.rows)
     hits, hits_off = array(lambda cell: cell.hits), np.sqrt(array(lambda cell: cell.hits_variance))
     if asked.per is Per.POPULATION:
         return Side(
             hits,
             hits_off,
             residents=array(lambda cell: math.nan if cell.residents is None else cell.residents) if residents else None,
+            rows=rows,
         )
-    return Side(hits, hits_off, array(lambda cell: cell.rest), np.sqrt(array(lambda cell: cell.rest_variance)))
+    return Side(
+        hits, hits_off, array(lambda cell: cell.rest), np.sqrt(array(lambda cell: cell.rest_variance)), rows=rows
+    )

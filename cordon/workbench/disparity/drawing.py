@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from cordon.workbench.captions import captions_of
+from cordon.workbench.disparity.reading import ends
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Span, Verdict
 from cordon.workbench.disparity.statement import Per
 from cordon.workbench.drawing import UNKNOWN, Effect, Forest, Mark
@@ -54,10 +55,13 @@ def _effect(one: Comparison, label: str) -> Effect:
     """With chance: a picture is taken for what a force does, and not for what one year's records say."""
     span = Span(one.ratio.estimate, one.process_low, one.process_high)
     if one.verdict is Verdict.UNSEEN:
-        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, note="no records"), stands_out=False)
-    if span.is_noisy and not span.low > 0:
+        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, note="hardly recorded"), stands_out=False)
+    told = one.verdict in (Verdict.HIGHER, Verdict.LOWER)
+    if told and not span.estimate > 0:
+        # Its interval has one end, and noise has left nothing that could be drawn as a ratio.
+        return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, note=f"{one.verdict.value}: {ends(span)}"), told)
+    if not told and span.is_noisy and not span.low > 0:
         # A logarithmic scale has no place for nought, and all between it and the other end would be drawn.
         return Effect(Mark(label, UNKNOWN, UNKNOWN, UNKNOWN, noisy=True, note="too noisy to say"), stands_out=False)
     low = span.low if span.low > 0 else -math.inf
-    told = one.verdict in (Verdict.HIGHER, Verdict.LOWER)
     return Effect(Mark(label, span.estimate, low, span.high, noisy=span.is_noisy), told)

@@ -7,6 +7,7 @@ under which the rates are equal. So an interval of reach z leaves out 1 exactly 
 
 With `with_chance`, counts are Poisson variables of which this year's records are one draw: their variance is added
 to that of the noise, and intervals and tests are about what brings records about, not about these records alone.
+Where one person may have k records, the variance is k times that, which is the most that independent people make.
 A share of records is binomial given its records, as counts of both kinds are when each is Poisson.
 """
 
@@ -32,8 +33,12 @@ _ANGLES = 180
 _NARROWINGS = 45
 """Steps of a golden section, each of which leaves 0.618 of a degree's bracket: to within rounding of a double."""
 
-_LEAST_CHANCE = 1.0
-"""Added to each count as its Poisson variance, since a count near zero does not show how much it could have been."""
+_LEAST_CHANCE = 2.0
+"""Added to each count as its Poisson variance, since a count near zero does not show how much it could have been: with
+1.0, intervals of 4 records and little noise hold the truth in 93 %."""
+
+_LEAST_EXPECTED = 1.0
+"""The same of a count that is expected at a rate, for which other records speak as well."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Side:
     rest_off: Array | None = None
     residents: Array | None = None
     """Public residents, where the rate is per resident."""
+    rows: float = 1.0
+    """Most records of one unit, which come about together."""
 
     @property
     def rate(self) -> Array:
@@ -66,10 +73,14 @@ class Side:
 
 def with_chance(side: Side) -> Side:
     """The same records as one draw of what could have come about."""
+
+    def drawn(count: Array, off: Array) -> Array:
+        return _with_poisson(count, off, side.rows, _LEAST_CHANCE)
+
     return replace(
         side,
-        hits_off=_with_poisson(side.hits, side.hits_off),
-        rest_off=None if side.rest is None or side.rest_off is None else _with_poisson(side.rest, side.rest_off),
+        hits_off=drawn(side.hits, side.hits_off),
+        rest_off=None if side.rest is None or side.rest_off is None else drawn(side.rest, side.rest_off),
     )
 
 
@@ -80,7 +91,7 @@ def alike_by_chance(side: Side, reference: Side) -> tuple[Side, Side]:
     where the count happens to be low, so that groups with few records would stand out too often.
     """
     with np.errstate(all="ignore"):
-        rate = np.nan_to_num((side.hits + reference.hits) / (_over(side) + _over(reference)))
+        rate = np.nan_to_num((side.hits + reference.hits) / (over(side) + over(reference)))
     return _at_rate(side, rate), _at_rate(reference, rate)
 
 
@@ -108,11 +119,19 @@ def ratio(side: Side, reference: Side) -> Array:
 
 
 def ratio_ends(side: Side, reference: Side, *, reach: float = REACH_95, within: float = 0.0) -> Ends:
-    """Interval of each ratio of rates, never below zero; without an end where the reference may be nought."""
-    ends = _over_residents(
+    """Interval of each ratio of rates, never below zero; without an upper end where the reference may be nought."""
+    ends = _quotient_ends(side, reference, reach, within)
+    # Of rates that are never below zero, the ratio turned round says how small this one may be.
+    turned = _quotient_ends(reference, side, reach, within).high
+    with np.errstate(all="ignore"):
+        least = np.where(np.isinf(ends.high) & np.isfinite(turned) & (turned > 0), 1 / turned, 0.0)
+    return Ends(np.maximum(ends.low, least), np.maximum(ends.high, 0.0))
+
+
+def _quotient_ends(side: Side, reference: Side, reach: float, within: float) -> Ends:
+    return _over_residents(
         side, reference, within, lambda one, other: _ends(Arithmetic("/", *_rates(one)), one, other, reach)
     )
-    return Ends(np.maximum(ends.low, 0.0), np.maximum(ends.high, 0.0))
 
 
 def difference_ends(side: Side, reference: Side, *, reach: float = REACH_95, within: float = 0.0) -> Ends:
@@ -192,21 +211,32 @@ def _known(value: Array | None) -> Array:
     return value
 
 
-def _over(side: Side) -> Array:
+def over(side: Side) -> Array:
+    """What a side's rate is over: residents, or all of its records."""
     return side.people if side.rest is None else side.hits + side.rest
 
 
 def _at_rate(side: Side, rate: Array) -> Side:
     """A side with the variances of the counts that are expected at a rate."""
-    over = np.maximum(_over(side), 0.0)
-    rest_off = None
-    if side.rest_off is not None:
-        rest_off = _with_poisson(over * (1 - np.clip(rate, 0.0, 1.0)), side.rest_off)
-    return replace(side, hits_off=_with_poisson(over * np.maximum(rate, 0.0), side.hits_off), rest_off=rest_off)
+    records = np.maximum(over(side), 0.0)
+
+    def expected(share: Array, off: Array) -> Array:
+        return _with_poisson(records * share, off, side.rows, _LEAST_EXPECTED)
+
+    return replace(
+        side,
+        hits_off=expected(np.maximum(rate, 0.0), side.hits_off),
+        rest_off=None if side.rest_off is None else expected(1 - np.clip(rate, 0.0, 1.0), side.rest_off),
+    )
 
 
-def _with_poisson(count: Array, off: Array) -> Array:
-    return np.asarray(np.sqrt(np.square(off) + np.maximum(count, 0.0) + _LEAST_CHANCE))
+def _with_poisson(count: Array, off: Array, rows: float, least: float) -> Array:
+    """With the most that chance adds where units are independent and each has up to `rows` records.
+
+    Of Poisson units with N records each, the variance of a sum is that of E[N²] ≤ rows · E[N]; and of a weighted sum
+    of two kinds of records as well, by Cauchy and Schwarz.
+    """
+    return np.asarray(np.sqrt(np.square(off) + rows * (np.maximum(count, 0.0) + least)))
 
 
 def _from_equal_rates(side: Side, reference: Side) -> Array:

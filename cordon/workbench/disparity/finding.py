@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from cordon.errors import Refused
 from cordon.estimate.interval import REACH_95, Ends
 from cordon.workbench.answer import Answer
 from cordon.workbench.disparity.adjust import LEVEL, adjusted, joint_reach
-from cordon.workbench.disparity.cells import Cells, cells_of, check_columns, picked
+from cordon.workbench.disparity.cells import Cells, cells_of, picked
 from cordon.workbench.disparity.effects import (
     Array,
     Side,
     alike_by_chance,
     deviations_from_equal,
     difference_ends,
+    over,
     p_value,
     rate_ends,
     ratio,
     ratio_ends,
     with_chance,
 )
+from cordon.workbench.disparity.matching import check_read
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span, Unknown, Verdict
 from cordon.workbench.disparity.statement import Adjust, Per, Wanted
 
-_CONDITIONS = re.compile(r"\bWHERE\b(.*?)\bGROUP\s+BY\b", re.IGNORECASE | re.DOTALL)
+HARDLY = 0.1
+"""Records that are at most this share of what the other group's rate would give are a matter of recording."""
 
 
 def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM, within: float = 0.0) -> Disparity:
@@ -40,8 +42,7 @@ def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM,
     Raises:
         Refused: the answer is about something else, or holds nothing to compare.
     """
-    check_columns(answer, asked)
-    asked = _as_asked(answer, asked)
+    check_read(answer, asked)
     cells = cells_of(answer, asked)
     scale = 1000.0 if asked.per is Per.POPULATION else 100.0
     return Disparity(
@@ -56,23 +57,6 @@ def disparity_of(answer: Answer, asked: Wanted, *, adjust: Adjust = Adjust.HOLM,
     )
 
 
-def _as_asked(answer: Answer, asked: Wanted) -> Wanted:
-    """What is asked for, under the conditions of an answer to a question that was typed otherwise.
-
-    Raises:
-        Refused: conditions are asked for that the answer may not have been asked under.
-    """
-    if answer.sql == asked.sql:
-        return asked
-    if asked.where or (asked.outcome is not None and asked.per is Per.POPULATION):
-        raise Refused(
-            f"query {answer.query_id[:16]} may have been asked under other conditions",
-            hint=f"this would do: {asked.sql}",
-        )
-    conditions = _CONDITIONS.search(answer.sql)
-    return replace(asked, left_out=(), where="" if conditions is None else conditions[1].strip())
-
-
 def _name(place: str | None) -> str:
     return ALL if place is None else place
 
@@ -84,14 +68,13 @@ def _rates(cells: Cells, asked: Wanted, scale: float, within: float) -> tuple[Ra
         for number, group in enumerate(cells.groups):
             here = picked(cells.known, lambda array, cell=(at, number): array[cell])  # type: ignore[misc]
             off = REACH_95 * float(here.hits_off)
-            over = here.residents if here.residents is not None else here.hits + _or_nothing(here.rest)
             rate = Span(*(scale * float(value) for value in (here.rate, ends.low[at, number], ends.high[at, number])))
             found.append(
                 Rate(
                     force=_name(place),
                     group=asked.label(group),
                     records=Span(float(here.hits), float(here.hits) - off, float(here.hits) + off),
-                    over=float(over),
+                    over=float(over(here)),
                     rate=_within_ends(rate),
                     is_reference=group == asked.reference,
                 )
@@ -104,6 +87,8 @@ def _comparisons(cells: Cells, asked: Wanted, scale: float, within: float, adjus
     others = [group for group in cells.groups if group != asked.reference]
     sides = _side_by_side(cells, asked.reference, others)
     can_be = np.isfinite(deviations_from_equal(*sides))
+    for of in sides:
+        can_be &= np.isfinite(over(of))
     side, reference = (picked(of, lambda array: array[can_be]) for of in sides)
     pairs = [divmod(int(at), len(others)) for at in np.flatnonzero(can_be)]
     made = _measured(side, reference, within, adjust)
@@ -127,25 +112,36 @@ class _Measured:
     p: Array
     p_adjusted: Array
     process_p_adjusted: Array
-    least: Array
-    """The lower end of the smaller rate of the two."""
+    tipping: Array
+    most_records: Array
+    at_equal: Array
+    is_seen: npt.NDArray[np.bool_]
 
 
 def _measured(side: Side, reference: Side, within: float, adjust: Adjust) -> _Measured:
     p = p_value(deviations_from_equal(side, reference, within=within))
     process_p = p_value(deviations_from_equal(*alike_by_chance(side, reference), within=within))
     difference = side.rate - reference.rate
+    chance = with_chance(side), with_chance(reference)
+    by_census = ratio_ends(*chance)
+
+    def of_lower(one: Array, other: Array) -> Array:
+        return np.where(difference > 0, other, one)
+
     return _Measured(
         ratio=ratio(side, reference),
         ratio_ends=ratio_ends(side, reference, within=within),
         together=ratio_ends(side, reference, within=within, reach=joint_reach(len(p))),
-        process=ratio_ends(with_chance(side), with_chance(reference), within=within),
+        process=ratio_ends(*chance, within=within),
         difference=difference,
         difference_ends=difference_ends(side, reference, within=within),
         p=p,
         p_adjusted=adjusted(p, adjust),
         process_p_adjusted=adjusted(process_p, adjust),
-        least=np.where(difference > 0, rate_ends(reference).low, rate_ends(side).low),
+        tipping=np.minimum(np.maximum(1.0, by_census.low), by_census.high),
+        most_records=of_lower(side.hits + REACH_95 * side.hits_off, reference.hits + REACH_95 * reference.hits_off),
+        at_equal=of_lower(reference.rate * over(side), side.rate * over(reference)),
+        is_seen=of_lower(rate_ends(side).low, rate_ends(reference).low) > 0,
     )
 
 
@@ -166,15 +162,20 @@ def _comparison(made: _Measured, unknown: Ends, at: int, force: str, group: str,
         verdict=_verdict(made, at, per),
         unknown_low=float(unknown.low[at]),
         unknown_high=float(unknown.high[at]),
+        tipping=float(made.tipping[at]),
+        is_higher=bool(made.difference[at] > 0),
+        most_records=float(made.most_records[at]),
+        at_equal=float(made.at_equal[at]),
+        is_seen=bool(made.is_seen[at]),
     )
 
 
 def _verdict(made: _Measured, at: int, per: Per) -> Verdict:
     if made.p_adjusted[at] > LEVEL:
         return Verdict.UNCLEAR
-    if per is Per.POPULATION and not made.least[at] > 0:
+    if per is Per.POPULATION and not made.is_seen[at] and made.most_records[at] <= HARDLY * made.at_equal[at]:
         return Verdict.UNSEEN
-    if not math.isfinite(made.ratio_ends.high[at]):
+    if not (math.isfinite(made.ratio_ends.high[at]) or made.ratio_ends.low[at] > 1):
         return Verdict.UNCLEAR
     higher = bool(made.difference[at] > 0)
     # Test and interval take chance's variance from different places; a finding needs both.
@@ -243,4 +244,6 @@ def _within_ends(span: Span) -> Span:
     """A rate is never below zero, whatever the noise has made of its estimate."""
     if math.isnan(span.estimate):
         return span
+    if span.estimate < span.low and math.isinf(span.high):
+        return replace(span, estimate=math.nan)
     return Span(min(max(span.estimate, span.low), span.high), span.low, span.high)

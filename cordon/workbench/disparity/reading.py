@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Span, Verdict
-from cordon.workbench.disparity.statement import Adjust, Per
+from cordon.workbench.disparity.statement import Adjust, Per, without_residents
 
 MOST_NAMES = 8
 """Forces that a sentence names; the table has all of them."""
@@ -49,9 +49,13 @@ _MARGIN = (
 
 def conclusions(found: Disparity) -> tuple[str, ...]:
     """What the records show, one sentence a group, or a few where there are forces."""
+    uncounted = _uncounted(found)
     if not found.comparisons:
-        return ("No group can be compared: nothing is known of its residents or of the reference group's.",)
+        why = uncounted or "nothing is known of its residents or of the reference group's."
+        return (f"No group can be compared: {why}",)
     overall = [_sentence(each, found) for each in found.of(ALL)]
+    if uncounted:
+        overall.append(f"All that answered cannot be compared together: {uncounted}")
     groups = dict.fromkeys(each.group for each in found.comparisons) if found.asked.by_force else ()
     return (*overall, *(_by_force(group, found) for group in groups), _how_sure(found))
 
@@ -63,6 +67,7 @@ def limits(found: Disparity) -> tuple[str, ...]:
         "It counts records, not people: somebody with five records counts five times.",
     ]
     said += _of_residents(found) if found.asked.per is Per.POPULATION else _of_shares()
+    said.append(_of_chance(found))
     said += _of_recording(found)
     said += _of_unknown(found)
     if "officer" in found.asked.by.name:
@@ -107,20 +112,51 @@ def ends(span: Span) -> str:
 def _sentence(one: Comparison, found: Disparity) -> str:
     if one.verdict is Verdict.UNSEEN:
         return (
-            f"{one.group}: no records of one of the two, {one.group} and {found.reference}, can be seen, which "
-            "says more of how groups are recorded than of rates."
+            f"{one.group}: {'higher' if one.is_higher else 'lower'}, with {_few(one, found)}; so few say more of how "
+            "groups are recorded than of rates."
         )
-    if not math.isfinite(one.ratio.high):
+    if one.verdict is Verdict.UNCLEAR and not math.isfinite(one.ratio.high):
         return f"{one.group}: cannot be told apart; the noise does not tell {found.reference}'s rate from nought."
     process = Span(one.ratio.estimate, one.process_low, one.process_high)
     said = (
-        f"{one.group}: {figure(one.ratio.estimate, one.ratio)} times the rate of {found.reference} "
+        f"{one.group}: {_times(one)} the rate of {found.reference} "
         f"(95 %: {ends(one.ratio)} by the noise alone, {ends(process)} with chance): {_WORDS[one.verdict]}"
     )
+    if one.verdict.stands_out and not one.is_seen:
+        end = "upper" if one.is_higher else "lower"
+        said = f"{said}; with {_few(one, found)}, the ratio has no {end} end"
     if one.verdict is Verdict.UNCLEAR:
         hides = "the noise, or by residents who are not what the census counted" if found.within else "the noise"
         return f"{said}; a difference may be there and be hidden by {hides}."
     return f"{said}{_tipping(one, found)}."
+
+
+def _times(one: Comparison) -> str:
+    if one.ratio.high == math.inf:
+        return f"at least {figure(one.ratio.low, one.ratio)} times"
+    return f"{figure(one.ratio.estimate, one.ratio)} times"
+
+
+def _few(one: Comparison, found: Disparity) -> str:
+    """How few records the group with the lower rate has, against what the other's rate would give."""
+    lower, other = (found.reference, one.group) if one.is_higher else (one.group, found.reference)
+    outcome = " with the outcome" if found.asked.outcome is not None else ""
+    most = max(1, math.floor(one.most_records) + 1)
+    return f"fewer than {most:,} records of {lower}{outcome} where {other}'s rate would give {one.at_equal:,.0f}"
+
+
+def _uncounted(found: Disparity) -> str:
+    """Why forces together have no rate per resident; empty where they have."""
+    if found.asked.per is not Per.POPULATION:
+        return ""
+    without = without_residents(found.answer.answered)
+    listed = ", ".join(f"'{force}'" for force in without)
+    return (
+        f"nobody has counted residents of {_names(without)}, whose records are in the answer; ask where "
+        f"force NOT IN ({listed})."
+        if without
+        else ""
+    )
 
 
 def _tipping(one: Comparison, found: Disparity) -> str:
@@ -138,7 +174,9 @@ def _by_force(group: str, found: Disparity) -> str:
     if not of:
         return f"{group}: no force by itself can be compared."
     parts = [_counted(verdict, [each.force for each in of if each.verdict is verdict], len(of)) for verdict in Verdict]
-    return f"{group}, against {found.reference} in each of {len(of)} forces: {', '.join(filter(None, parts))}."
+    few = sum(each.verdict.stands_out and not each.is_seen for each in of)
+    resting = f"; {few} of these findings rest on records that the noise does not tell from none" if few else ""
+    return f"{group}, against {found.reference} in each of {len(of)} forces: {', '.join(filter(None, parts))}{resting}."
 
 
 def _counted(verdict: Verdict, forces: list[str], of: int) -> str:
@@ -180,6 +218,15 @@ def _of_residents(found: Disparity) -> list[str]:
     return [census, _AVAILABLE, _MIXED] if _has_several_forces(found) else [census, _AVAILABLE]
 
 
+def _of_chance(found: Disparity) -> str:
+    k = found.asked.rows
+    units = "each record" if k == 1 else f"people, each with up to {k} records in a force,"
+    return (
+        f"Chance takes {units} as independent; one operation with many records makes more of it than the intervals and "
+        "tests know."
+    )
+
+
 def _has_several_forces(found: Disparity) -> bool:
     return len(found.answer.answered) > 1
 
@@ -189,15 +236,22 @@ def _of_recording(found: Disparity) -> list[str]:
         return []
     if not found.asked.by_force:
         return [f"A force that never records a group still adds its residents; {_WHERE_SEEN}."]
-    unseen = [each for each in found.comparisons if each.verdict is Verdict.UNSEEN and each.force != ALL]
-    if not unseen:
-        return []
-    said = (
-        f"{len(unseen)} comparisons have residents, but no records to be seen, of one of the two groups "
-        f"({_names(_place(each) for each in unseen)}): rather a matter of how a force records groups than of whom it "
-        "searches, and their residents are in the ratios over all forces all the same."
-    )
-    return [said]
+    by_force = [each for each in found.comparisons if each.force != ALL]
+    unseen = [each for each in by_force if each.verdict is Verdict.UNSEEN]
+    few = [each for each in by_force if each.verdict.stands_out and not each.is_seen]
+    said = []
+    if unseen:
+        said.append(
+            f"{len(unseen)} comparisons have residents, but hardly any records, of one of the two groups "
+            f"({_names(_place(each) for each in unseen)}): rather a matter of how a force records groups than of whom "
+            "it searches, and their residents are in the ratios over all forces all the same."
+        )
+    if few:
+        said.append(
+            f"{len(few)} findings rest on records of one of the two groups that the noise does not tell from none "
+            f"({_names(_place(each) for each in few)}): how a force records groups may be behind those too."
+        )
+    return said
 
 
 def _of_shares() -> list[str]:
@@ -226,7 +280,7 @@ def _of_unknown(found: Disparity) -> list[str]:
 
 
 def _could_turn(one: Comparison) -> bool:
-    return one.unknown_low <= 1 if one.ratio.estimate > 1 else one.unknown_high >= 1
+    return one.unknown_low <= 1 if one.is_higher else one.unknown_high >= 1
 
 
 def _place(one: Comparison) -> str:

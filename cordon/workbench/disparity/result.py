@@ -28,8 +28,8 @@ class Verdict(StrEnum):
     PERHAPS_LOWER = "lower, perhaps by chance"
     UNCLEAR = "cannot be told apart"
     """The noise, or what the residents may be off by, explains it."""
-    UNSEEN = "one group without records"
-    """Residents, but no records that the noise leaves to be seen: a matter of recording rather than of rates."""
+    UNSEEN = "one group hardly recorded"
+    """Residents, and so few records at most that they say more of recording than of rates."""
 
     @property
     def stands_out(self) -> bool:
@@ -92,14 +92,25 @@ class Comparison:
     unknown_low: float
     unknown_high: float
     """The ratio if all records of unknown group were the reference's, and if all were this group's; noise aside."""
+    tipping: float
+    """Times that the group's residents would have to be what they are, against the reference's, for no disparity.
+
+    Of the end of the interval with chance that is nearest to no disparity, as if the census were right; 1 where the
+    interval holds it."""
+    is_higher: bool
+    """Whether the group's rate is the higher one of the two, as estimated."""
+    most_records: float
+    """Upper end of the records, with the outcome where one is asked for, of whichever has the lower rate."""
+    at_equal: float
+    """How many those would be at the other's rate."""
+    is_seen: bool
+    """Whether the noise tells the lower rate from nought; if not, the ratio has one end only."""
 
     @property
-    def tipping(self) -> float:
-        """Times that the group's residents would have to be what they are, against the reference's, for no disparity.
-
-        Of the end of the interval with chance that is nearest to no disparity; 1 where the interval holds it.
-        """
-        return min(max(1.0, self.process_low), self.process_high)
+    def finding(self) -> str:
+        """The verdict in words, and whether it rests on records that the noise does not tell from none."""
+        few = self.verdict.stands_out and not self.is_seen
+        return f"{self.verdict.value}, few records" if few else self.verdict.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,7 @@ class Disparity:
             "caveat": self.answer.caveat,
             "by": self.asked.by.name,
             "reference": self.reference,
+            "where": self.asked.where,
             "outcomes": list(self.asked.outcome_labels),
             "per": self.asked.per.value,
             "unit": self.unit,
@@ -161,7 +173,7 @@ class Disparity:
             "left_out": list(self.asked.left_out),
             "epsilon": self.answer.cost.epsilon,
             "rates": [_plain(asdict(rate)) for rate in self.rates],
-            "comparisons": [_plain({**asdict(each), "tipping": each.tipping}) for each in self.comparisons],
+            "comparisons": [_plain(asdict(each)) for each in self.comparisons],
             "unknown": [_plain(asdict(each)) for each in self.unknown],
         }
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cordon.workbench.disparity.reading import about, conclusions, ends, figure, limits
-from cordon.workbench.disparity.result import ALL, Comparison, Disparity, Rate, Span
+from cordon.workbench.disparity.result import Comparison, Disparity, Rate, Span
 from cordon.workbench.output import Sheet, Value
 
 _NOISE = "95 %, noise alone"
@@ -59,7 +59,7 @@ def _row(rate: Rate, one: Comparison | None) -> tuple[Value, ...]:
             *_parts(one.difference), one.p, one.p_adjusted, one.process_p_adjusted, one.tipping,
             one.unknown_low, one.unknown_high,
         ]  # fmt: skip
-        compared = (one.verdict.value,)
+        compared = (one.finding,)
     numbers = (rate.records.estimate, rate.over, *_parts(rate.rate), *values)
     return (rate.force, rate.group, *map(_number, numbers), *compared)
 
@@ -96,7 +96,7 @@ def _compared(one: Comparison) -> list[str]:
     process = Span(one.ratio.estimate, one.process_low, one.process_high)
     unknown = Span(one.ratio.estimate, one.unknown_low, one.unknown_high)
     p = "< 0.001" if one.p_adjusted < 0.001 else f"{one.p_adjusted:.3f}"
-    return [_marked(one.ratio), ends(one.ratio), ends(process), ends(unknown), p, one.verdict.value]
+    return [_marked(one.ratio), ends(one.ratio), ends(process), ends(unknown), p, one.finding]
 
 
 def _marked(span: Span) -> str:
@@ -106,4 +106,4 @@ def _marked(span: Span) -> str:
 def _why(rate: Rate) -> str:
     if rate.is_reference:
         return "reference"
-    return "no residents counted" if math.isnan(rate.over) and rate.force != ALL else "not compared"
+    return "residents not counted" if math.isnan(rate.over) else "not compared"

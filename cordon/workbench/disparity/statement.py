@@ -47,8 +47,8 @@ class Adjust(StrEnum):
     HOLM = "holm"
     """Holm (1979): holds the family-wise error under any dependence."""
     FDR = "fdr"
-    """Benjamini and Hochberg (1995): holds the false discovery rate where, as here, tests that share a reference
-    depend positively on each other."""
+    """Benjamini and Hochberg (1995): holds the false discovery rate of tests that are independent of each other or
+    depend positively, which is not proven of these, which share a reference."""
 
 
 class Per(StrEnum):
@@ -78,6 +78,10 @@ class Wanted:
     """Forces that are not asked because they have no residents."""
     notes: tuple[str, ...] = ()
     """What was chosen for the analyst, in sentences."""
+    rows: int = 1
+    """Most records of one protected unit in a force, which come about together."""
+    read_from: str = ""
+    """The statement of an earlier answer that was found to tell the same as `sql` would; empty where there is none."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -165,6 +169,7 @@ def wanted(
         by_force=by_force,
         where=where.strip(),
         notes=notes,
+        rows=contract.unit.max_rows_per_unit,
     )
 
 
