@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -188,12 +187,12 @@ class Client:
 
         Raises:
             QueryFailed: it ended without an answer.
+            Misconfigured: the answer that was kept is damaged.
             CordonError: its key is not here, or something does not verify.
         """
-        known = self._workspace.answer(query_hash)
+        known = self._workspace.kept(query_hash)
         if known is not None:
-            answer: dict[str, Any] = json.loads(known)
-            return answer
+            return known
         stored = self._workspace.query(query_hash)
         asked, statement = self.recall(query_hash, federation)
         # A force that has loaded other records since may have answered with either.

@@ -1,0 +1,148 @@
+"""Where results are written and in which form: what is there is not spoilt, and nothing that was asked for is left out."""
+
+import csv
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cordon.analyst.render import csv_text, one_of_each
+from cordon.cli import run
+from cordon.errors import Misconfigured, Refused
+from cordon.workbench.answer import Answer
+from cordon.workbench.output import (
+    Format,
+    Sheet,
+    check_output,
+    check_place,
+    check_places,
+    check_plot,
+    standard_output,
+    write_answer,
+    write_sheet,
+)
+
+DOCUMENT = json.loads((Path(__file__).resolve().parents[1] / "golden" / "answer.json").read_text())
+SHEET = Sheet(("group", "ratio"), (("a", 1.5),))
+
+
+def written(path):
+    """Write a result there."""
+    write_sheet(SHEET, Format.CSV, path, Console(file=io.StringIO()), lambda _: None)
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path):
+    """Through a link to a link too; one that leads nowhere yet makes its file."""
+    (tmp_path / "target.csv").write_text("old")
+    (tmp_path / "one.csv").symlink_to("target.csv")
+    (tmp_path / "two.csv").symlink_to(tmp_path / "one.csv")
+    (tmp_path / "new.csv").symlink_to("later.csv")
+    for name in ("two.csv", "new.csv"):
+        check_output(Format.CSV, tmp_path / name)
+        written(tmp_path / name)
+        assert (tmp_path / name).is_symlink()
+    assert (tmp_path / "one.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text() == (tmp_path / "later.csv").read_text() == "group,ratio\na,1.5\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"target.csv", "one.csv", "two.csv", "new.csv", "later.csv"}
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    """A pipe and a device stay what they are, also behind a link, and also where nobody has checked before."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    for name in ("pipe.png", "link.png", "null.png"):
+        for refused in (check_place, check_plot, written):
+            with pytest.raises(Misconfigured, match="it is no file"):
+                refused(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe.png").stat().st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_place_that_cannot_be_is_refused_with_a_sentence(tmp_path):
+    """A circle of links, a name too long, and one with a zero in it."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for path in (tmp_path / "a", tmp_path / ("x" * 300), tmp_path / "\0", tmp_path / "none" / "a"):
+        with pytest.raises(Misconfigured, match="cannot write"):
+            check_place(path)
+
+
+def test_rows_and_picture_do_not_go_to_one_file(tmp_path):
+    """However the two are written."""
+    (tmp_path / "link.png").symlink_to("a.png")
+    for other in ("a.png", "link.png"):
+        with pytest.raises(Refused, match="both name"):
+            check_places(Format.CSV, tmp_path / "a.png", tmp_path / other)
+    check_places(Format.CSV, tmp_path / "a.csv", tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "-", '=HYPERLINK("x")', "-1+1"])
+def test_a_spreadsheet_computes_no_text_of_an_answer(text, tmp_path):
+    """Keys, names of columns and texts of analyses; an apostrophe is put before them, and numbers are as they are."""
+    document = json.loads(json.dumps(DOCUMENT))
+    for column in document["columns"]:
+        column["name"] = text
+    row = document["rows"][0] | {"keys": [text, text]}
+    row["values"] = [row["values"][0] | {"estimate": -1.5}]
+    document["rows"] = [row]
+    write_answer(Answer(document), Format.CSV, tmp_path / "a.csv", Console(), Console(file=io.StringIO()))
+    write_sheet(Sheet((text,), ((text,), (-1.5,))), Format.CSV, tmp_path / "b.csv", Console(), lambda _: None)
+    cells = [cell for name in "ab" for line in csv.reader((tmp_path / f"{name}.csv").open(newline="")) for cell in line]
+    assert f"'{text}" in cells
+    assert {cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")} == {"-1.5"}
+
+
+def test_what_is_no_formula_stays_as_it_is():
+    """A key that is a number, and a text in which a sign comes later."""
+    assert [csv_text(text) for text in ("-5", "+1.5", "a=b", "", "(all)")] == ["-5", "+1.5", "a=b", "", "(all)"]
+    assert one_of_each(["n", "n (2)", "n", "n"]) == ["n", "n (2)", "n (3)", "n (4)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["query", "SELECT 1", "--epsilon", "1", "--dry-run", "-f", "parquet", "-o", "a"], "no parquet form"),
+        (["query", "SELECT 1", "--epsilon", "1", "--dry-run", "--plot", "a.png"], "nothing to draw"),
+        (["query", "SELECT 1", "--epsilon", "1", "-o", "a.png", "--plot", "a.png"], "both name"),
+        (["datasets", "-f", "csv"], "no csv form"),
+        (["datasets", "-f", "parquet"], "no parquet form"),
+        (["releases", "-f", "csv"], "no csv form"),
+        (["releases", "--plot", "a.png"], "nothing to draw"),
+        (["releases", "abc"], "at least 4"),
+        (["history", "--plot", "a.png"], "nothing to draw"),
+    ],
+)
+def test_what_a_command_does_not_do_it_refuses_before_anything_else(arguments, said, capsys, tmp_path, monkeypatch):
+    """Before a profile is read: nobody is dialled, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CORDON_PROFILE", str(tmp_path / "none.toml"))
+    assert run(arguments) == 3
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_has_lines_of_any_length(monkeypatch, capsys):
+    """A table that nobody reads in a terminal is not cut to one's width; who sets a width gets it."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert standard_output().width >= 1000
+    monkeypatch.setenv("COLUMNS", "60")
+    assert standard_output().width == 60
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+def test_standard_output_that_takes_no_more_is_said_in_a_sentence():
+    """And no traceback; exit code as for any place that cannot be written."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cordon", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == Misconfigured.exit_code
+    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
