@@ -25,7 +25,8 @@ def to_arrow(document: Mapping[str, Any]) -> pa.Table:
     """An answer's rows: keys as texts (null in totals), and each measure as `name`, `name low`, `name high`.
 
     A bound that the noise does not give is null, and so is a measure of a force that is not in the answer: `note`
-    says why. Everything else stands in the schema's metadata under `METADATA`. The second column of a name is `name (2)`.
+    says why. A second column of one name is `name (2)`. Everything else stands in the schema's metadata under
+    `METADATA`.
     """
     ranked = any(row.get("certainty") is not None for row in document["rows"])
     names: list[str] = []

@@ -12,9 +12,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cordon import cli
+from cordon.analyst.profile import read_profile
 from cordon.analyst.render import csv_text, one_of_each
+from cordon.analyst.workspace import StoredQuery, Workspace
 from cordon.cli import run
+from cordon.envelope import QUERY, KeySigner, seal
 from cordon.errors import Misconfigured, Refused
+from cordon.keyfile import read_signing_key
+from cordon.units import Digest
 from cordon.workbench.answer import Answer
 from cordon.workbench.output import (
     Format,
@@ -27,9 +33,21 @@ from cordon.workbench.output import (
     write_answer,
     write_sheet,
 )
+from demo.layout import Design, lay_out
 
 DOCUMENT = json.loads((Path(__file__).resolve().parents[1] / "golden" / "answer.json").read_text())
+SQL = "SELECT COUNT(*) FROM stop_search WHERE " + " AND ".join(["gender = 'female'"] * 20)
 SHEET = Sheet(("group", "ratio"), (("a", 1.5),))
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory):
+    """An analyst's, with one query in the workspace that was asked and is open."""
+    layout = lay_out(tmp_path_factory.mktemp("places") / "federation", Design(("kent",)))
+    path = layout.profile()
+    signed = seal(QUERY, b"payload", KeySigner(read_signing_key(read_profile(path).signing_key)))
+    Workspace(read_profile(path).workspace).add(StoredQuery(Digest(b"\x0a" * 32), SQL, signed, b"secret", b"seed"))
+    return path
 
 
 def written(path):
@@ -83,20 +101,24 @@ def test_rows_and_picture_do_not_go_to_one_file(tmp_path):
     check_places(Format.CSV, tmp_path / "a.csv", tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "-", '=HYPERLINK("x")', "-1+1"])
+FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "-", '=HYPERLINK("x")', "-1+1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS, ids=range(len(FORMULAS)))
 def test_a_spreadsheet_computes_no_text_of_an_answer(text, tmp_path):
     """Keys, names of columns and texts of analyses; an apostrophe is put before them, and numbers are as they are."""
     document = json.loads(json.dumps(DOCUMENT))
     for column in document["columns"]:
         column["name"] = text
     row = document["rows"][0] | {"keys": [text, text]}
-    row["values"] = [row["values"][0] | {"estimate": -1.5}]
+    row["values"] = [row["values"][0] | {"estimate": -1.5, "low": -2.5, "high": -0.5}]
     document["rows"] = [row]
     write_answer(Answer(document), Format.CSV, tmp_path / "a.csv", Console(), Console(file=io.StringIO()))
     write_sheet(Sheet((text,), ((text,), (-1.5,))), Format.CSV, tmp_path / "b.csv", Console(), lambda _: None)
-    cells = [cell for name in "ab" for line in csv.reader((tmp_path / f"{name}.csv").open(newline="")) for cell in line]
+    files = [io.StringIO(path.read_bytes().decode(), newline="") for path in tmp_path.iterdir()]
+    cells = [cell for file in files for line in csv.reader(file) for cell in line]
     assert f"'{text}" in cells
-    assert {cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")} == {"-1.5"}
+    assert {cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")} == {"-1.5", "-2.5", "-0.5"}
 
 
 def test_what_is_no_formula_stays_as_it_is():
@@ -128,21 +150,46 @@ def test_what_a_command_does_not_do_it_refuses_before_anything_else(arguments, s
     assert not list(tmp_path.iterdir())
 
 
-def test_a_pipe_has_lines_of_any_length(monkeypatch, capsys):
+def test_a_pipe_has_lines_of_any_length(monkeypatch, capsys, profile):
     """A table that nobody reads in a terminal is not cut to one's width; who sets a width gets it."""
     monkeypatch.delenv("COLUMNS", raising=False)
     assert standard_output().width >= 1000
     monkeypatch.setenv("COLUMNS", "60")
     assert standard_output().width == 60
-    assert not capsys.readouterr().out
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setenv("CORDON_PROFILE", str(profile))
+    assert run(["history"]) == 0
+    assert "0a" * 8 in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
-def test_standard_output_that_takes_no_more_is_said_in_a_sentence():
+@pytest.mark.parametrize("arguments", [["--version"], ["history"]])
+def test_standard_output_that_takes_no_more_is_said_in_a_sentence(arguments, profile, monkeypatch, capsys):
     """And no traceback; exit code as for any place that cannot be written."""
+    monkeypatch.setenv("CORDON_PROFILE", str(profile))
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "cordon", "--version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert done.returncode == Misconfigured.exit_code
-    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(arguments) == Misconfigured.exit_code
+    assert capsys.readouterr().err == "error: cannot write to standard output: No space left on device\n"
+
+
+def test_another_place_that_takes_no_more_is_not_taken_for_standard_output(monkeypatch):
+    """A fault of our own is allowed to be seen."""
+
+    def failing(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "_run_command", failing)
+    with pytest.raises(OSError, match="No space left"):
+        run(["history"])
+
+
+def test_a_reader_that_has_gone_away_is_no_error_of_ours():
+    """`cordon --help | head -0`: nothing is printed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "cordon", "--help"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
