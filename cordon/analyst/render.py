@@ -26,7 +26,7 @@ RANK_COLUMN = "rank is right"
 
 
 _ANY_WIDTH = 400
-_COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a formula begins with, as spreadsheets read CSV."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
@@ -122,8 +122,12 @@ def _certainty(row: dict[str, Any]) -> str:
 
 
 def csv_text(text: str) -> str:
-    """A text as it stands in CSV: with an apostrophe before what a spreadsheet would compute."""
-    return f"'{text}" if text.startswith(_COMPUTED) and not _NUMBER.fullmatch(text) else text
+    """A text as it stands in CSV: with an apostrophe before what a spreadsheet would compute, and in lines that end as
+    CSV's own do.
+    """
+    shown = f"'{text}" if text.startswith(_COMPUTED) and not _NUMBER.fullmatch(text) else text
+    # A lone carriage return ends a line for a spreadsheet, and is not put in quotes.
+    return shown.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def one_of_each(names: Sequence[str]) -> list[str]:
