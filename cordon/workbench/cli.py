@@ -172,11 +172,11 @@ def datasets_command(
             listed = [purpose.model_dump(mode="json") for purpose in federation.manifest.purposes]
             Console().file.write(json.dumps(listed if purposes else opened.datasets(name), indent=2) + "\n")
         elif purposes:
-            print_purposes(federation, Console())
+            print_purposes(federation, standard_output())
         elif name is None:
-            print_datasets(federation, Console())
+            print_datasets(federation, standard_output())
         else:
-            print_columns(find_contract(name, federation), federation, Console())
+            print_columns(find_contract(name, federation), federation, standard_output())
 
 
 @history.command()
@@ -204,7 +204,7 @@ def history_command(
 
 
 def _show(answer: Answer, form: Format, output: Path | None, plot: Path | None, notes: Console) -> None:
-    write_answer(answer, form, output, Console(), notes)
+    write_answer(answer, form, output, standard_output(), notes)
     if plot is not None:
         answer.plot(plot)
         notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)

@@ -85,7 +85,7 @@ def releases_command(
         warner(notes)(text)
     if query_id is not None:
         answer = Answer(_chosen(found, query_id).as_dict())
-        write_answer(answer, form, output, Console(), notes)
+        write_answer(answer, form, output, standard_output(), notes)
         if plot is not None:
             answer.plot(plot)
         return

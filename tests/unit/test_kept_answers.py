@@ -1,6 +1,7 @@
 """Answers as an analyst's own disk keeps them: damage is named wherever they are read, and nothing else is."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,12 +10,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from cordon.analyst.client import Client
 from cordon.analyst.document import read_answer
+from cordon.analyst.profile import read_profile
 from cordon.analyst.publish import prepare
 from cordon.analyst.workspace import StoredQuery, Workspace
+from cordon.cli import run
 from cordon.envelope import QUERY, KeySigner, seal
-from cordon.errors import Malformed, Misconfigured, Unsupported
-from cordon.units import Digest
+from cordon.errors import Malformed, Misconfigured, Refused, Unsupported
+from cordon.query.model import Measure, MeasureKind, Query, Question, SealedSeed, Terms
+from cordon.query.plan import SMALL
+from cordon.units import Digest, Rho
+from cordon.wire.signed import sign
 from cordon.workbench.history import Standing, history_of, recalled
+from demo.layout import Design, lay_out
 
 DOCUMENT = json.loads((Path(__file__).resolve().parents[1] / "golden" / "answer.json").read_text())
 QUERY_HASH = Digest(bytes.fromhex(DOCUMENT["query"]))
@@ -92,6 +99,41 @@ def test_a_damaged_note_of_what_was_opened_is_named(workspace, content):
     (workspace.path / QUERY_HASH.hex() / "opening").write_bytes(content)
     with pytest.raises(Misconfigured, match="opening is damaged"):
         workspace.opened(QUERY_HASH)
+
+
+def asked(workspace, number, decide_by):
+    """A query of the workspace, on terms that say until when people may decide."""
+    terms = Terms(
+        rho=Rho(10**6), block_rho=(Rho(10**6 - 1),), attempts=1, purpose="research", manifest_version=1,
+        nonce=bytes(32), decide_by=decide_by, expires=decide_by + 600, parameter_set=SMALL.name,
+        bfv_key_hash=Digest(bytes(32)), seed_hash=Digest(bytes(32)), sealed_seeds=(SealedSeed("kent", bytes(80)),),
+    )  # fmt: skip
+    question = Question("nominals", 1, (Measure(MeasureKind.COUNT),), None, (), ("kent",))
+    query_hash = Digest(bytes([number]) * 32)
+    workspace.add(StoredQuery(query_hash, "SELECT 1", sign(Query(question, terms), SIGNER), b"secret", b"seed"))
+    return query_hash
+
+
+def test_a_query_keeps_its_time_when_its_folder_is_copied(tmp_path):
+    """A copy's files are of today; the terms were signed when it was asked, and order the list."""
+    workspace = Workspace(tmp_path / "workspace")
+    first, last = asked(workspace, 1, 1_700_000_060), asked(workspace, 2, 1_800_000_060)
+    os.utime(workspace.path / last.hex() / "query.json", (1_800_000_000, 1_800_000_000))
+    assert [(asking.query_id, asking.asked_at) for asking in history_of(workspace)] == [
+        (last.hex(), "2027-01-15T08:00:00+00:00"),
+        (first.hex(), "2023-11-14T22:13:20+00:00"),
+    ]
+
+
+@pytest.mark.parametrize("query_id", ["", "0a0a", "0a0a0a0"])
+def test_publishing_takes_more_of_an_id(query_id, tmp_path, monkeypatch, capsys):
+    """It cannot be taken back: an id that was cut off names nothing, also where there is one query only."""
+    layout = lay_out(tmp_path / "federation", Design(("kent",)))
+    workspace = Workspace(read_profile(layout.profile()).workspace)
+    asked(workspace, 10, 1_700_000_060)
+    monkeypatch.setenv("CORDON_PROFILE", str(layout.profile()))
+    assert run(["publish", query_id, "--yes"]) == Refused.exit_code
+    assert "at least 8 hexadecimal digits" in capsys.readouterr().err
 
 
 def test_what_an_analyst_has_named_or_computed_is_no_damage(workspace):
