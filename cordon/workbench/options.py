@@ -128,17 +128,26 @@ def asked(opened: Session, sql: str, terms: Terms, notes: Console) -> Answer:
         )
 
 
-def rehearsed(opened: Session, sql: str, terms: Terms, form: Format, out: Console, output: Path | None = None) -> None:
+def rehearsed(
+    opened: Session,
+    sql: str,
+    terms: Terms,
+    form: Format,
+    out: Console,
+    output: Path | None = None,
+    plot: Path | None = None,
+) -> None:
     """What `--dry-run` prints instead of asking; tells nobody.
 
     Args:
         output: a file; None for `out`.
+        plot: what would be drawn to.
 
     Raises:
-        Refused: it has no such form.
+        Refused: it has no such form, and is nothing to draw.
         CordonError: as `Session.explain`.
     """
-    check_places(form, output, None, dry_run=True)
+    check_places(form, output, plot, dry_run=True)
     explanation = opened.explain(
         sql,
         purpose=terms.purpose,

@@ -151,14 +151,15 @@ def check_output(form: Format, output: Path | None) -> None:
         check_place(output)
 
 
-def check_plot(path: Path | None) -> None:
+def check_plot(path: Path | None, output: Path | None = None) -> None:
     """Find out before anything is spent that a picture could not be drawn.
 
     Args:
         path: None where none is wanted.
+        output: where the rows go, if to a file.
 
     Raises:
-        Refused: its ending names no form of picture.
+        Refused: its ending names no form of picture, or the rows would go to the same file.
         Misconfigured: it cannot be written there, or the library that draws is not installed.
     """
     if path is None:
@@ -168,6 +169,8 @@ def check_plot(path: Path | None) -> None:
     with needed("plot", "a picture"):
         import matplotlib as mpl  # noqa: F401, PLC0415
     check_place(path)
+    if output is not None and output.resolve() == path.resolve():
+        raise Refused(f"--output and --plot both name {output}", hint="name two files")
 
 
 def check_places(form: Format, output: Path | None, plot: Path | None, *, dry_run: bool = False) -> None:
@@ -186,9 +189,7 @@ def check_places(form: Format, output: Path | None, plot: Path | None, *, dry_ru
     if dry_run and plot is not None:
         raise Refused("--dry-run asks nobody, so that there is nothing to draw", hint="leave --plot away")
     check_output(form, output)
-    check_plot(plot)
-    if output is not None and plot is not None and output.resolve() == plot.resolve():
-        raise Refused(f"--output and --plot both name {output}", hint="name two files")
+    check_plot(plot, output)
 
 
 def check_place(path: Path) -> None:

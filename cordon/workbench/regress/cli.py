@@ -65,7 +65,7 @@ def regress_command(
     """
     notes = Console(stderr=True)
     check_output(form, output)
-    check_plot(plot)
+    check_plot(plot, output)
     if from_query and where is not None:
         raise Refused("an answer's records cannot be narrowed afterwards", hint="leave out --where, or ask anew")
     with session(profile, notes) as opened:
@@ -78,7 +78,7 @@ def regress_command(
             weights=",".join(f"{weight:g}" for weight in wanted.weights),
         )  # fmt: skip
         if dry_run:
-            rehearsed(opened, wanted.sql, terms, form, Console())
+            rehearsed(opened, wanted.sql, terms, form, Console(), output, plot)
             return
         answer = opened.recall(from_query) if from_query else asked(opened, wanted.sql, terms, notes)
     show(fitted(answer, wanted), form, output, plot, notes)
