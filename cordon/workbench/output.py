@@ -203,7 +203,7 @@ def check_place(path: Path) -> None:
         mode = place.stat().st_mode if place.exists() else stat.S_IFREG
     except (OSError, RuntimeError, ValueError) as error:
         raise Misconfigured(f"cannot write {str(path)!r}: {_why(error)}") from None
-    folder = place.parent
+    folder = place.parent if path.is_symlink() else path.parent
     if stat.S_ISDIR(mode) or not folder.is_dir():
         raise Misconfigured(
             f"cannot write {path}: {'it is a folder' if stat.S_ISDIR(mode) else f'there is no {folder}'}"

@@ -22,6 +22,7 @@ from cordon.errors import Misconfigured, Refused
 from cordon.keyfile import read_signing_key
 from cordon.units import Digest
 from cordon.workbench.answer import Answer
+from cordon.workbench.options import Terms, rehearsed
 from cordon.workbench.output import (
     Format,
     Sheet,
@@ -148,6 +149,21 @@ def test_what_a_command_does_not_do_it_refuses_before_anything_else(arguments, s
     monkeypatch.setenv("CORDON_PROFILE", str(tmp_path / "none.toml"))
     assert run(arguments) == 3
     assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("form", "plot", "said"),
+    [
+        (Format.CSV, None, "no csv form"),
+        (Format.ARROW, None, "no arrow form"),
+        (Format.TABLE, "a.png", "nothing to draw"),
+    ],
+)
+def test_a_rehearsal_of_an_analysis_refuses_what_only_answers_have(form, plot, said, tmp_path):
+    """Before a session is used."""
+    with pytest.raises(Refused, match=said):
+        rehearsed(None, "SELECT 1", Terms(), form, Console(), tmp_path / "a", plot and tmp_path / plot)
     assert not list(tmp_path.iterdir())
 
 
