@@ -45,6 +45,21 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        if not _is_of_standard_output(error):
+            raise
+        if isinstance(error, BrokenPipeError):
+            return 1
+        failed = Misconfigured(f"cannot write to standard output: {error.strerror}")
+        sys.stderr.write(_described(failed))
+        return failed.exit_code
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if COMPLETING in os.environ:
         _complete()
     name = arguments[0] if arguments else "--help"
@@ -63,6 +78,22 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return _INTERRUPTED
+
+
+def _is_of_standard_output(error: OSError) -> bool:
+    try:
+        # What could not be written may be lost already: another byte tells whether more could be.
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError as again:
+        if again.errno is None or again.errno != error.errno:
+            return False
+        # The interpreter writes once more what is left as it leaves.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return True
+    return False
 
 
 def _points() -> dict[str, EntryPoint]:

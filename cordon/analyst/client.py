@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cordon.analyst.answer import OpenedAnswer, Record, make_answer
-from cordon.analyst.compose import Composed, Cost, compose, plan_question, plan_statement
+from cordon.analyst.compose import Composed, Cost, check_wait, compose, plan_question, plan_statement
 from cordon.analyst.federation import Federation, verified_federation
 from cordon.analyst.line import Line
 from cordon.analyst.profile import Profile
@@ -25,7 +24,7 @@ from cordon.analyst.vintages import agreed, declared
 from cordon.analyst.workspace import StoredQuery, Workspace
 from cordon.contract import Contract
 from cordon.envelope import KeySigner, Signer, key_id
-from cordon.errors import CordonError, Malformed, Unavailable, Untrusted
+from cordon.errors import CordonError, Malformed, Refused, Unavailable, Untrusted
 from cordon.identity import Role, verify_certificate
 from cordon.keyfile import read_certificate, read_signing_key
 from cordon.manifest import Manifest
@@ -110,8 +109,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; what would dial anew is refused, and what lies in the workspace can still be read."""
         self._channel.close()
+        self._channel = _HungUp()
 
     def federation(self, *, cached: bool = False) -> Federation:
         """The federation's verified manifest, contracts and connected forces.
@@ -162,6 +162,7 @@ class Client:
             QueryFailed: it ended without an answer.
             CordonError: the question is refused, or something does not verify.
         """
+        check_wait(wait_seconds)
         question = statement.question
         contract = federation.contract_of(question)
         check_residents(statement)
@@ -188,12 +189,12 @@ class Client:
 
         Raises:
             QueryFailed: it ended without an answer.
+            Misconfigured: the answer that was kept is damaged.
             CordonError: its key is not here, or something does not verify.
         """
-        known = self._workspace.answer(query_hash)
+        known = self._workspace.kept(query_hash)
         if known is not None:
-            answer: dict[str, Any] = json.loads(known)
-            return answer
+            return known
         stored = self._workspace.query(query_hash)
         asked, statement = self.recall(query_hash, federation)
         # A force that has loaded other records since may have answered with either.
@@ -353,3 +354,29 @@ class Client:
         return Asked(
             composed.query_hash, composed.query, payload, self._signer.key_id, contract, manifest, composed.plan
         )
+
+
+class _HungUp(Channel):
+    """In the place of a channel that was closed."""
+
+    def __init__(self) -> None:
+        """Dials nobody."""
+
+    def call(self, *_: Any, **__: Any) -> Any:
+        """Refuse."""
+        raise _over()
+
+    def stream(self, *_: Any, **__: Any) -> Stream:
+        """Refuse."""
+        raise _over()
+
+    def send(self, *_: Any, **__: Any) -> Any:
+        """Refuse."""
+        raise _over()
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+
+def _over() -> Refused:
+    return Refused("this session is closed", hint="begin another with connect()")

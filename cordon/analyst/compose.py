@@ -159,6 +159,16 @@ def check_purpose(purpose: str, manifest: Manifest) -> None:
         raise QuestionRefused(f"the federation lists no purpose {purpose!r}", hint=f"purposes: {listed}")
 
 
+def check_wait(seconds: object) -> None:
+    """Check how long a question is to wait for forces where a person decides.
+
+    Raises:
+        QuestionRefused: it is no time.
+    """
+    if not isinstance(seconds, int) or seconds < 0:
+        raise QuestionRefused("--wait takes a whole number of days from 0 on")
+
+
 def compose(
     plan: Plan,
     cost: Cost,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from cordon.envelope import Envelope
-from cordon.errors import Malformed
+from cordon.errors import Malformed, Unsupported
 from cordon.units import Digest
 from cordon.wire import codec
 
@@ -26,6 +26,7 @@ MOST_FIGURE = 1e30
 
 ANSWER_VERSIONS = (2, 3, 4)
 """Versions of `OpenedAnswer.as_dict` that can be published and read."""
+_READ = ", ".join(map(str, ANSWER_VERSIONS))
 SALT_BYTES = 32
 MOST_TEXT = 20_000
 _NOTE = r"^(declined: [a-z ]{1,40}|lost on the way|did not answer)?$"
@@ -113,17 +114,17 @@ class _Place(_Strict):
     root: Hex32
 
 
-class _Answer(_Strict):
+class _Form(_Strict):
     """`OpenedAnswer.as_dict`; version 2 had no notes, raw values, certainties or rows of totals, 3 no time."""
 
     version: Literal[2, 3, 4]
     query: Hex32
-    sql: Text
+    sql: str
     dataset: Line
     protected_unit: Line
     caveat: Text
-    columns: list[_Column]
-    rows: list[_Row]
+    columns: list[Any]
+    rows: list[Any]
     answered: list[Code]
     declined: list[_Declined]
     did_not_answer: list[Code]
@@ -137,7 +138,50 @@ class _Answer(_Strict):
     register_: Annotated[_Place, Field(alias="register")]
     opened_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")] | None = None
     checked: Line
+    notes: list[str] = []
+
+
+class _Answer(_Form):
+    """What somebody else has published."""
+
+    sql: Text
+    columns: list[_Column]
+    rows: list[_Row]
     notes: list[Line] = []
+
+
+class _OwnColumn(_Strict):
+    name: str
+    measure: bool
+
+
+class _OwnValue(_Strict):
+    estimate: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    raw: FiniteFloat | None = None
+
+
+class _OwnRow(_Strict):
+    keys: list[str | None]
+    values: list[_OwnValue]
+    note: Annotated[str, Field(pattern=_NOTE)]
+    certainty: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
+
+
+class _OwnAnswer(_Form):
+    """What was opened here: names and figures are as its analyst has asked for them, however long or large."""
+
+    columns: list[_OwnColumn]
+    rows: list[_OwnRow]
+
+    @model_validator(mode="after")
+    def _rows_have_the_columns(self) -> Self:
+        measures = sum(column.measure for column in self.columns)
+        keys = len(self.columns) - measures
+        if any(len(row.keys) != keys or len(row.values) != (0 if row.note else measures) for row in self.rows):
+            raise ValueError("a row has more or fewer values than its columns")
+        return self
 
 
 class _Document(_Strict):
@@ -195,10 +239,36 @@ def read_document(payload: bytes) -> Document:
         query = codec.decode_envelope(base64.b64decode(form.query, validate=True))
         certificate = base64.b64decode(form.certificate, validate=True)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise Malformed(f"a published answer: {place or 'the document'}: {first['msg']}") from None
+        raise Malformed(f"a published answer: {_first(error)}") from None
     except ValueError:
         raise Malformed("a published answer holds what is not base64") from None
     answer = form.answer.model_dump(by_alias=True)
     return Document(answer, query, certificate, Digest(bytes.fromhex(form.question)))
+
+
+def read_answer(text: str) -> dict[str, Any]:
+    """Read an answer of one's own, as it was kept when it was opened.
+
+    Raises:
+        Unsupported: an earlier or a later version of Cordon has kept it.
+        Malformed: it is not in the form of one; the message names the place.
+    """
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Malformed("it is not JSON, or is cut off") from None
+    version = answer.get("version") if isinstance(answer, dict) else None
+    if type(version) is int and version not in ANSWER_VERSIONS:
+        raise Unsupported(f"it is of version {version}, and this version of Cordon reads {_READ}")
+    try:
+        _OwnAnswer.model_validate(answer)
+    except ValidationError as error:
+        raise Malformed(_first(error)) from None
+    found: dict[str, Any] = answer
+    return found
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place or 'the document'}: {first['msg']}"

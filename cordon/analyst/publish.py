@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from cordon.analyst.client import CALL_SECONDS, STREAM_SECONDS, Client
-from cordon.analyst.document import ANSWER_VERSIONS, write_document
+from cordon.analyst.document import write_document
 from cordon.analyst.federation import Federation
 from cordon.analyst.verify import Asked, VerifiedSum, add_again, verify_completed
 from cordon.envelope import ANSWER, Envelope, commitment, seal
@@ -47,6 +46,7 @@ def prepare(client: Client, federation: Federation, query_hash: Digest, *, witho
 
     Raises:
         Refused: not an own query, not opened, or its contributions are not kept any more.
+        Misconfigured: the answer that is kept is damaged, or of an earlier version of Cordon.
         Untrusted: the register, or what is kept, does not hold.
     """
     answer = _own_answer(client, query_hash)
@@ -98,14 +98,11 @@ def _own_answer(client: Client, query_hash: Digest) -> dict[str, Any]:
     _, envelope = client.workspace.signed(query_hash)
     if [signature.key_id for signature in envelope.signatures] != [client.signer.key_id]:
         raise Refused("another key than the profile's has asked this query", hint="only who asked can publish")
-    text = client.workspace.answer(query_hash)
-    if text is None:
+    answer = client.workspace.kept(query_hash)
+    if answer is None:
         raise Refused(
             "this query was not opened: there is no answer to publish", hint=f"cordon follow {query_hash.hex()[:16]}"
         )
-    answer: dict[str, Any] = json.loads(text)
-    if answer.get("version") not in ANSWER_VERSIONS:
-        raise Refused("this answer was opened by an earlier version, which noted too little to publish it")
     return answer
 
 

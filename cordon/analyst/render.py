@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -25,6 +26,9 @@ RANK_COLUMN = "rank is right"
 
 
 _ANY_WIDTH = 400
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a formula begins with, as spreadsheets read CSV."""
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 class Format(StrEnum):
@@ -117,6 +121,28 @@ def _certainty(row: dict[str, Any]) -> str:
     return "" if certainty is None else f"{100 * certainty:.0f} %"
 
 
+def csv_text(text: str) -> str:
+    """A text as it stands in CSV: with an apostrophe before what a spreadsheet would compute, and in lines that end as
+    CSV's own do.
+    """
+    shown = f"'{text}" if text.startswith(_COMPUTED) and not _NUMBER.fullmatch(text) else text
+    # A lone carriage return ends a line for a spreadsheet, and is not put in quotes.
+    return shown.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def one_of_each(names: Sequence[str]) -> list[str]:
+    """Names of columns, with `(2)` after the second of a name and so on: frames and files know columns by name."""
+    taken = set(names)
+    found: list[str] = []
+    for name in names:
+        other, number = name, 1
+        while other in found or (number > 1 and other in taken):
+            number += 1
+            other = f"{name} ({number})"
+        found.append(other)
+    return found
+
+
 def _csv(answer: dict[str, Any]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -125,7 +151,8 @@ def _csv(answer: dict[str, Any]) -> str:
         name = column["name"]
         header += [name, f"{name} low", f"{name} high"] if column["measure"] else [name]
     ranked = any(row.get("certainty") is not None for row in answer["rows"])
-    writer.writerow([*header, *(["rank certainty"] if ranked else []), "note"])
+    header = [*header, *(["rank certainty"] if ranked else []), "note"]
+    writer.writerow(map(csv_text, one_of_each(header)))
     for row in answer["rows"]:
         rank = [_plain(row.get("certainty"))] if ranked else []
         writer.writerow([*_csv_cells(answer["columns"], row), *rank, row["note"]])
@@ -136,7 +163,7 @@ def _csv_cells(columns: list[dict[str, Any]], row: dict[str, Any]) -> Iterator[s
     keys, values = iter(row["keys"]), iter(row["values"])
     for column in columns:
         if not column["measure"]:
-            yield _key(next(keys))
+            yield csv_text(_key(next(keys)))
         elif row["note"]:
             yield from ("", "", "")
         else:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from cordon.analyst.document import read_answer
 from cordon.analyst.vintages import Vintages
 from cordon.envelope import Envelope, from_json, to_json
-from cordon.errors import Malformed, Misconfigured, Refused, Untrusted
+from cordon.errors import Malformed, Misconfigured, Refused, Unsupported, Untrusted
 from cordon.keyfile import OWNER_ONLY, replace_file, sync_folder, write_new
 from cordon.units import Digest
 
@@ -24,6 +27,10 @@ _QUERY, _SQL, _SECRET, _SEED, _VINTAGES, _OPENING, _ANSWER, _PUBLISHED = (
 )  # fmt: skip
 _CATALOGUE, _MANIFEST = "catalogue", "manifest"
 _QUERY_FOLDER = "[0-9a-f]" * 64
+
+LEAST_OF_AN_ID = 4
+"""Digits of a query's id that may stand for it; fewer name a query by chance."""
+_RESTORE = "restore it from a copy, if there is one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +86,9 @@ class Workspace:
         """The query whose id begins with `prefix`.
 
         Raises:
-            Refused: none does, or more than one.
+            Refused: none does, or more than one; or it is too short to name any.
         """
+        check_id(prefix)
         found = [path.name for path in self._path.glob(f"{_QUERY_FOLDER}/") if path.name.startswith(prefix.lower())]
         if len(found) != 1:
             what = "no query" if not found else f"{len(found)} queries"
@@ -122,8 +130,8 @@ class Workspace:
         """
         folder = self._path / query_hash.hex()
         try:
-            text = (folder / _QUERY).read_text(encoding="utf-8")
-            return (folder / _SQL).read_text(encoding="utf-8"), from_json(text)
+            text = _text(folder / _QUERY)
+            return _text(folder / _SQL), from_json(text)
         except FileNotFoundError:
             raise Refused(f"the query {query_hash.hex()[:12]} was not asked from here") from None
         except Malformed as error:
@@ -134,7 +142,7 @@ class Workspace:
         path = folder / _VINTAGES
         try:
             found: Vintages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Misconfigured(f"{path} is damaged", hint="remove it: the answer then names no vintages") from None
         return found
 
@@ -145,12 +153,39 @@ class Workspace:
             return None
         # A crash may have come between keeping the answer and erasing what opened it.
         self._erase(path.parent)
-        return path.read_text(encoding="utf-8")
+        return _text(path)
+
+    def kept(self, query_hash: Digest) -> dict[str, Any] | None:
+        """The answer that was opened before, in the form of one; what it says is as it lies here.
+
+        Raises:
+            Misconfigured: it is damaged, or of another query.
+        """
+        text = self.answer(query_hash)
+        if text is None:
+            return None
+        path = self._path / query_hash.hex() / _ANSWER
+        try:
+            answer = read_answer(text)
+        except Unsupported as error:
+            raise Misconfigured(f"{path} cannot be read: {error}", hint="ask anew") from None
+        except Malformed as error:
+            raise Misconfigured(f"{path} is damaged: {error}", hint=_RESTORE) from None
+        if answer["query"] != query_hash.hex():
+            raise Misconfigured(f"{path} is the answer to another query, {answer['query'][:16]}", hint=_RESTORE)
+        return answer
 
     def opened(self, query_hash: Digest) -> Digest | None:
-        """Hash of the sum that this query's key has opened."""
+        """Hash of the sum that this query's key has opened.
+
+        Raises:
+            Misconfigured: what was written down is damaged.
+        """
         path = self._path / query_hash.hex() / _OPENING
-        return Digest(bytes.fromhex(path.read_text(encoding="ascii"))) if path.is_file() else None
+        try:
+            return Digest(bytes.fromhex(_text(path))) if path.is_file() else None
+        except ValueError:
+            raise Misconfigured(f"{path} is damaged", hint=_RESTORE) from None
 
     def publication(self, query_hash: Digest, made: Callable[[], Envelope]) -> Envelope:
         """The signed answer that is published: made once, so that publishing again says the same.
@@ -162,7 +197,7 @@ class Workspace:
         if not path.is_file():
             write_new(path, to_json(made()).encode(), mode=OWNER_ONLY)
         try:
-            return from_json(path.read_text(encoding="utf-8"))
+            return from_json(_text(path))
         except Malformed as error:
             raise Misconfigured(f"{path}: {error}") from None
 
@@ -228,3 +263,31 @@ class Workspace:
         """The newest catalogue that was fetched."""
         path = self._path / _CATALOGUE
         return path.read_bytes() if path.is_file() else None
+
+
+def check_id(prefix: object, *, least: int = LEAST_OF_AN_ID) -> None:
+    """Check that a query's id, or its beginning, can name one query on purpose.
+
+    Args:
+        least: digits that it must have.
+
+    Raises:
+        Refused: it cannot.
+    """
+    if not isinstance(prefix, str) or not re.fullmatch(f"[0-9a-fA-F]{{{least},64}}", prefix):
+        raise Refused(
+            f"a query's id is given by at least {least} hexadecimal digits of its beginning, not {prefix!r}",
+            hint="cordon history lists your queries with their ids",
+        )
+
+
+def _text(path: Path) -> str:
+    """Raises `Misconfigured` where it is no text, or closed; a file that is missing is the caller's matter."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is damaged: it is not text", hint=_RESTORE) from None

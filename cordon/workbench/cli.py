@@ -38,7 +38,7 @@ from cordon.workbench.options import (
     split_weights,
     typed,
 )
-from cordon.workbench.output import Format, Sheet, check_output, check_plot, write_answer, write_sheet
+from cordon.workbench.output import Format, Sheet, check_places, standard_output, write_answer, write_sheet
 
 HISTORY_COLUMNS = (
     "query_id", "asked_at", "standing", "epsilon", "rho", "answered", "forces_asked", "purpose", "sql",
@@ -81,10 +81,10 @@ def query_command(
     """
     notes = Console(stderr=True)
     terms = Terms(purpose, epsilon, within, weights, rows, attempts, wait, add_again, anew)
-    _check_places(form, output, plot)
+    check_places(form, output, plot, dry_run=dry_run)
     with session(profile, notes) as opened:
         if dry_run:
-            rehearsed(opened, typed(sql), terms, form, Console())
+            rehearsed(opened, typed(sql), terms, form, Console(), output)
             return
         answer = asked(opened, typed(sql), terms, notes)
         _show(answer, form, output, plot, notes)
@@ -104,7 +104,7 @@ def follow_command(
 ) -> None:
     """Follow a query that was asked before, and open its answer; an opened one is shown again for free."""
     notes = Console(stderr=True)
-    _check_places(form, output, plot)
+    check_places(form, output, plot)
     with session(profile, notes) as opened:
         teller = Teller(opened.client.find(query_id))
         with may_leave(teller, notes), notes.status("following") as status:
@@ -164,17 +164,19 @@ def datasets_command(
     profile: ProfileOption = None,
 ) -> None:
     """List the federation's data sets and their versions, or one data set's columns, and who holds them."""
+    if form not in (Format.TABLE, Format.JSON):
+        raise Refused(f"a list of data sets has no {form} form", hint="use --format table or json")
     with session(profile, Console(stderr=True)) as opened:
         federation = opened.federation()
         if form is not Format.TABLE:
             listed = [purpose.model_dump(mode="json") for purpose in federation.manifest.purposes]
             Console().file.write(json.dumps(listed if purposes else opened.datasets(name), indent=2) + "\n")
         elif purposes:
-            print_purposes(federation, Console())
+            print_purposes(federation, standard_output())
         elif name is None:
-            print_datasets(federation, Console())
+            print_datasets(federation, standard_output())
         else:
-            print_columns(find_contract(name, federation), federation, Console())
+            print_columns(find_contract(name, federation), federation, standard_output())
 
 
 @history.command()
@@ -189,29 +191,23 @@ def history_command(
 ) -> None:
     """List your own queries, newest first, or show one's answer again. Asks nobody and costs nothing."""
     notes = Console(stderr=True)
-    _check_places(form, output, plot)
+    check_places(form, output, plot)
+    if query_id is None and plot is not None:
+        raise Refused("a list of queries is nothing to draw", hint="name one of them")
     with session(profile, notes) as opened:
         if query_id is not None:
             _show(opened.recall(query_id), form, output, plot, notes)
             return
-        if plot is not None:
-            raise Refused("a list of queries is nothing to draw", hint="name one of them")
         askings = opened.history()
     rows = tuple(tuple(asking.as_dict()[name] for name in HISTORY_COLUMNS) for asking in askings)
-    write_sheet(Sheet(HISTORY_COLUMNS, rows), form, output, Console(), lambda out: _print_history(askings, out))
+    write_sheet(Sheet(HISTORY_COLUMNS, rows), form, output, standard_output(), lambda out: _print_history(askings, out))
 
 
 def _show(answer: Answer, form: Format, output: Path | None, plot: Path | None, notes: Console) -> None:
-    write_answer(answer, form, output, Console(), notes)
+    write_answer(answer, form, output, standard_output(), notes)
     if plot is not None:
         answer.plot(plot)
         notes.print(f"drawn to {plot}", style="dim", highlight=False, markup=False)
-
-
-def _check_places(form: Format, output: Path | None, plot: Path | None) -> None:
-    """Before anything is spent."""
-    check_output(form, output)
-    check_plot(plot)
 
 
 def _print_history(askings: tuple[Asking, ...], out: Console) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from cordon.analyst.federation import Federation
 from cordon.analyst.profile import Profile
+from cordon.errors import Refused
 from cordon.workbench.answer import Answer
 from cordon.workbench.explanation import Explanation
 from cordon.workbench.history import Asking
@@ -31,12 +32,13 @@ def connect_async(profile: Profile | Path | str | None = None, *, note: Tell | N
 
 class AsyncSession:
     """One analyst of one federation, without holding up the event loop. Calls of one session run one after another;
-    several sessions run side by side. Use as an asynchronous context manager.
+    several sessions run side by side. Use as an asynchronous context manager; a call after `close` is `Refused`.
     """
 
     def __init__(self, session: Session) -> None:
         """Take over a session, which `close` closes."""
         self._session = session
+        self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cordon")
 
     async def __aenter__(self) -> Self:
@@ -48,9 +50,12 @@ class AsyncSession:
         await self.close()
 
     async def close(self) -> None:
-        """As `Session.close`."""
+        """As `Session.close`; once more does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
-            await self._call(self._session.close)
+            await self._scheduled(self._session.close)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -94,6 +99,13 @@ class AsyncSession:
         return await self._call(analysis, self._session, *arguments, **options)
 
     async def _call(
+        self, function: Callable[Parameters, Result], *arguments: Parameters.args, **options: Parameters.kwargs
+    ) -> Result:
+        if self._closed:
+            raise Refused("this session is closed", hint="begin another with connect_async()")
+        return await self._scheduled(function, *arguments, **options)
+
+    async def _scheduled(
         self, function: Callable[Parameters, Result], *arguments: Parameters.args, **options: Parameters.kwargs
     ) -> Result:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cordon.analyst.render import one_of_each
 from cordon.workbench.extras import needed
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def to_arrow(document: Mapping[str, Any]) -> pa.Table:
     """An answer's rows: keys as texts (null in totals), and each measure as `name`, `name low`, `name high`.
 
     A bound that the noise does not give is null, and so is a measure of a force that is not in the answer: `note`
-    says why. Everything else stands in the schema's metadata under `METADATA`.
+    says why. A second column of one name is `name (2)`. Everything else stands in the schema's metadata under
+    `METADATA`.
     """
     ranked = any(row.get("certainty") is not None for row in document["rows"])
     names: list[str] = []
@@ -46,7 +48,7 @@ def to_arrow(document: Mapping[str, Any]) -> pa.Table:
         arrays.append(pa.array([row.get("certainty") for row in document["rows"]], pa.float64()))
     names.append("note")
     arrays.append(pa.array([row["note"] for row in document["rows"]], pa.string()))
-    table = pa.Table.from_arrays(arrays, names=names)
+    table = pa.Table.from_arrays(arrays, names=one_of_each(names))
     about = {name: value for name, value in document.items() if name != "rows"}
     return table.replace_schema_metadata({METADATA: json.dumps(about).encode()})
 
@@ -72,7 +74,7 @@ def to_polars(document: Mapping[str, Any]) -> pl.DataFrame:
 def sheet_of(columns: Sequence[str], rows: Sequence[Sequence[Any]], about: Mapping[str, Any]) -> pa.Table:
     """The result of an analysis; `about` stands in the schema's metadata under `METADATA`."""
     arrays = [pa.array([row[at] for row in rows]) for at in range(len(columns))]
-    table = pa.Table.from_arrays(arrays, names=list(columns))
+    table = pa.Table.from_arrays(arrays, names=one_of_each(columns))
     return table.replace_schema_metadata({METADATA: json.dumps(about).encode()})
 
 

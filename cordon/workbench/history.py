@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from cordon.analyst.compose import INTERACTIVE_SECONDS
 from cordon.analyst.workspace import Workspace
-from cordon.errors import CordonError, Misconfigured, Refused
+from cordon.errors import CordonError, Refused
 from cordon.query.model import Query, Question
 from cordon.units import Digest
 from cordon.wire.signed import peek
@@ -36,7 +36,8 @@ class Asking:
 
     query_id: str
     asked_at: str
-    """ISO 8601 in UTC, by the analyst's clock."""
+    """ISO 8601 in UTC, by the analyst's clock: when its files were made, or where they were copied since, the latest
+    time that its terms allow; that is exact where no person was waited for."""
     standing: Standing
     sql: str
     purpose: str = ""
@@ -55,7 +56,8 @@ class Asking:
 
 def history_of(workspace: Workspace) -> tuple[Asking, ...]:
     """Every query that was asked from a workspace, newest first; a damaged one is named and stops nothing."""
-    return tuple(_asking(workspace, query_hash, asked_at) for query_hash, asked_at in workspace.queries())
+    askings = [_asking(workspace, query_hash, asked_at) for query_hash, asked_at in workspace.queries()]
+    return tuple(sorted(askings, key=lambda asking: asking.asked_at, reverse=True))
 
 
 def asked_before(workspace: Workspace, question: Question) -> Asking | None:
@@ -86,26 +88,24 @@ def recalled(workspace: Workspace, query_id: str) -> dict[str, Any]:
         Misconfigured: what is kept is damaged.
     """
     found = workspace.find(query_id)
-    answer = workspace.answer(found)
+    answer = workspace.kept(found)
     if answer is None:
         raise Refused(f"query {found.hex()[:16]} has no answer here", hint=f"cordon follow {found.hex()[:16]}")
-    return _read(found, answer)
+    return answer
 
 
 def _asking(workspace: Workspace, query_hash: Digest, asked_at: float) -> Asking:
-    when = datetime.fromtimestamp(asked_at, UTC).isoformat(timespec="seconds")
     try:
         sql, envelope = workspace.signed(query_hash)
         query = peek(Query, envelope)
-        text = workspace.answer(query_hash)
-        answer = None if text is None else _read(query_hash, text)
+        answer = workspace.kept(query_hash)
         epsilon, answered = (None, None) if answer is None else (_charged(answer), len(answer["answered"]))
-    except (CordonError, KeyError, TypeError, ValueError):
-        return Asking(query_hash.hex(), when, Standing.DAMAGED, "")
+    except CordonError:
+        return Asking(query_hash.hex(), _stamp(asked_at), Standing.DAMAGED, "")
     standing = Standing.OPEN if workspace.can_open(query_hash) else Standing.CLOSED
     return Asking(
         query_id=query_hash.hex(),
-        asked_at=when,
+        asked_at=_stamp(min(asked_at, query.terms.decide_by - INTERACTIVE_SECONDS)),
         standing=standing if answer is None else Standing.ANSWERED,
         sql=sql,
         purpose=query.terms.purpose,
@@ -116,15 +116,9 @@ def _asking(workspace: Workspace, query_hash: Digest, asked_at: float) -> Asking
     )
 
 
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
 def _charged(answer: dict[str, Any]) -> float:
     return float(answer["epsilon"]["charged"])
-
-
-def _read(query_hash: Digest, text: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise Misconfigured(f"the stored answer of query {query_hash.hex()[:16]} is damaged")
-    return answer

@@ -15,7 +15,7 @@ from rich.console import Console
 from cordon.analyst.profile import known_profiles
 from cordon.analyst.progress import Teller, may_leave
 from cordon.workbench.answer import Answer
-from cordon.workbench.output import Format
+from cordon.workbench.output import Format, check_places, printed
 from cordon.workbench.session import Session, connect
 
 MOST_WAIT_DAYS = 60
@@ -128,12 +128,26 @@ def asked(opened: Session, sql: str, terms: Terms, notes: Console) -> Answer:
         )
 
 
-def rehearsed(opened: Session, sql: str, terms: Terms, form: Format, out: Console) -> None:
+def rehearsed(
+    opened: Session,
+    sql: str,
+    terms: Terms,
+    form: Format,
+    out: Console,
+    output: Path | None = None,
+    plot: Path | None = None,
+) -> None:
     """What `--dry-run` prints instead of asking; tells nobody.
 
+    Args:
+        output: a file; None for `out`.
+        plot: what would be drawn to.
+
     Raises:
+        Refused: it has no such form, and is nothing to draw.
         CordonError: as `Session.explain`.
     """
+    check_places(form, output, plot, dry_run=True)
     explanation = opened.explain(
         sql,
         purpose=terms.purpose,
@@ -143,12 +157,13 @@ def rehearsed(opened: Session, sql: str, terms: Terms, form: Format, out: Consol
         rows=terms.rows,
         attempts=terms.attempts,
     )
-    if form is Format.JSON:
-        out.file.write(json.dumps({"sql": sql} | explanation.as_dict(), indent=2) + "\n")
-        return
-    out.print(f"would ask: {sql}", highlight=False, markup=False, soft_wrap=True)
-    explanation.print(out)
-    out.print("nothing was asked and nothing was spent", highlight=False)
+    with printed(output, out) as to:
+        if form is Format.JSON:
+            to.file.write(json.dumps({"sql": sql} | explanation.as_dict(), indent=2) + "\n")
+            return
+        to.print(f"would ask: {sql}", highlight=False, markup=False, soft_wrap=True)
+        explanation.print(to)
+        to.print("nothing was asked and nothing was spent", highlight=False)
 
 
 def split_weights(text: str | None) -> tuple[str, ...]:

@@ -43,8 +43,10 @@ class Wish:
         """The weights as numbers.
 
         Raises:
-            QuestionRefused: one of them is none.
+            QuestionRefused: one of them is none, or they are one text.
         """
+        if isinstance(self.weights, str | bytes) or not isinstance(self.weights, Sequence):
+            raise QuestionRefused(f"--weights takes several numbers, got {self.weights!r}", hint="in Python, (2, 1)")
         return tuple(float(exactly("--weights", weight)) for weight in self.weights)
 
     @property
@@ -61,6 +63,15 @@ class Wish:
             raise QuestionRefused(f"--rows takes a number above zero, got {str(self.rows)!r}")
         return rows
 
+    @property
+    def most_attempts(self) -> int | None:
+        """The attempts as a number.
+
+        Raises:
+            QuestionRefused: it is no whole number.
+        """
+        return None if self.attempts is None else whole("--attempts", self.attempts, least=1)
+
 
 def cost_of(wish: Wish, statement: Statement, contract: Contract, federation: Federation) -> Cost:
     """What a wish costs per attempt.
@@ -71,7 +82,7 @@ def cost_of(wish: Wish, statement: Statement, contract: Contract, federation: Fe
     """
     manifest = federation.manifest
     if wish.epsilon is not None and wish.within is None:
-        return cost_of_epsilon(exactly("--epsilon", wish.epsilon), manifest, wish.attempts)
+        return cost_of_epsilon(exactly("--epsilon", wish.epsilon), manifest, wish.most_attempts)
     if wish.within is None or wish.epsilon is not None:
         raise Refused("say how exact or how costly", hint="give either --epsilon or --within")
     parts = outline(statement.question, contract, most_cells=manifest.limits.cells).parts
@@ -81,7 +92,7 @@ def cost_of(wish: Wish, statement: Statement, contract: Contract, federation: Fe
         plan = plan_statement(statement, rho, contract, manifest, weights)
         return widest(statement, plan, contract, rows=rows)
 
-    return cost_of_half_width(exactly("--within", wish.within), widest_at, len(parts), manifest, wish.attempts)
+    return cost_of_half_width(exactly("--within", wish.within), widest_at, len(parts), manifest, wish.most_attempts)
 
 
 def exactly(option: str, figure: Figure) -> Fraction:
@@ -100,4 +111,18 @@ def exactly(option: str, figure: Figure) -> Fraction:
         raise QuestionRefused(f"{option} takes a number above zero, got {text!r}") from None
     if not LEAST_NUMBER <= abs(number) <= 1 / LEAST_NUMBER and number:
         raise QuestionRefused(f"{option}: {text} is beyond what can be meant")
+    return number
+
+
+def whole(option: str, number: object, *, least: int) -> int:
+    """A number of things or days.
+
+    Args:
+        option: what it is for, in messages.
+
+    Raises:
+        QuestionRefused: it is no whole number, or below `least`.
+    """
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
+        raise QuestionRefused(f"{option} takes a whole number from {least} on, got {number!r}")
     return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +18,14 @@ from cordon.analyst.publish import Prepared, prepare
 from cordon.analyst.publish import publish as publish_answer
 from cordon.analyst.releases import Release, verified_releases
 from cordon.analyst.times import utc
+from cordon.analyst.workspace import check_id
 from cordon.errors import Refused
 from cordon.workbench.answer import Answer
 from cordon.workbench.options import FormatOption, OutputOption, PlotOption, ProfileOption, session
-from cordon.workbench.output import Format, check_output, check_plot, write_answer
+from cordon.workbench.output import Format, check_places, printed, standard_output, write_answer
+
+LEAST_TO_PUBLISH = 8
+"""Digits of a query's id that it takes to publish its answer, which cannot be taken back."""
 
 publish = typer.Typer(
     help="Publish an opened answer for everybody.", pretty_exceptions_enable=False, add_completion=False
@@ -41,8 +46,9 @@ def publish_command(
     notes = Console(stderr=True)
     with session(profile, notes) as opened:
         client = opened.client
-        federation = opened.federation()
+        check_id(query_id, least=LEAST_TO_PUBLISH)
         query_hash = client.find(query_id)
+        federation = opened.federation()
         with notes.status("verifying the answer once more"):
             prepared = prepare(client, federation, query_hash, without_adding=without_adding)
         for line in _terms(prepared):
@@ -65,8 +71,11 @@ def releases_command(
 ) -> None:
     """List published answers, or show one; every one is verified, and what does not verify is left out."""
     notes = Console(stderr=True)
-    check_output(form, output)
-    check_plot(plot)
+    check_places(form, output, plot)
+    if query_id is None:
+        _check_list(form, plot)
+    else:
+        check_id(query_id)
     with session(profile, notes) as opened:
         client, federation = opened.client, opened.federation()
         with open_library(client) as library, notes.status("reading the register") as status:
@@ -76,15 +85,22 @@ def releases_command(
         warner(notes)(text)
     if query_id is not None:
         answer = Answer(_chosen(found, query_id).as_dict())
-        write_answer(answer, form, output, Console(), notes)
+        write_answer(answer, form, output, standard_output(), notes)
         if plot is not None:
             answer.plot(plot)
-    elif form is Format.TABLE:
-        _print_list(found, Console())
-    elif form is Format.JSON:
-        sys.stdout.write(json.dumps([release.as_dict() for release in found], indent=2) + "\n")
-    else:
+        return
+    with printed(output, standard_output()) as out:
+        if form is Format.JSON:
+            out.file.write(json.dumps([release.as_dict() for release in found], indent=2) + "\n")
+        else:
+            _print_list(found, out)
+
+
+def _check_list(form: Format, plot: Path | None) -> None:
+    if form not in (Format.TABLE, Format.JSON):
         raise Refused(f"a list of answers has no {form} form", hint="name one of them, or use --format json")
+    if plot is not None:
+        raise Refused("a list of answers is nothing to draw", hint="name one of them")
 
 
 def _confirm() -> None:

@@ -87,13 +87,16 @@ def test_sessions_are_awaited_side_by_side(live: Live) -> None:
     assert crimes > 1000
 
 
-def test_a_dry_run_asks_nobody(live: Live) -> None:
+def test_a_dry_run_asks_nobody(live: Live, tmp_path: Path) -> None:
     """It prints what 'cordon explain' prints, needs no purpose, and the coordinator hears of no query."""
     before = submitted(live)
     done = live.cordon("query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--dry-run")
     assert done.code == 0, done.err
     assert "would ask: SELECT COUNT(*) FROM stop_search" in done.out
     assert "nothing was asked and nothing was spent" in done.out
+    kept = tmp_path / "rehearsed.txt"
+    written = live.cordon("query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--dry-run", "-o", str(kept))
+    assert (written.code, written.out, kept.read_text().splitlines()) == (0, "", done.out.splitlines())
     told = live.cordon("query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1")
     assert (told.code, "--purpose" in told.err, PURPOSE in told.err) == (2, True, True)
     assert submitted(live) == before

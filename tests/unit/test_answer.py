@@ -367,12 +367,19 @@ def test_a_crash_before_erasing_is_made_up_for(workspace):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("prefix", ["0b", "0", ""])
-def test_a_prefix_names_one_query_or_none(workspace, prefix):
-    """No query and several are both refused."""
-    envelope = seal(QUERY, b"payload", KeySigner(Ed25519PrivateKey.generate()))
-    workspace.add(StoredQuery(Digest(b"\x0c" * 32), "SELECT 2", envelope, b"secret", b"seed"))
-    with pytest.raises(Refused, match="begins with"):
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("0b0b", "no query"), ("0a0a0a", "2 queries"), ("0a0a0c", "no query in"),
+        ("", "at least 4"), ("0a0", "at least 4"), (None, "at least 4"), ("zzzz", "hexadecimal"), ("../0a", "not"),
+    ],
+)  # fmt: skip
+def test_a_prefix_names_one_query_or_none(workspace, prefix, said):
+    """No query and several are both refused; and what names one by chance, were it the only one there."""
+    if said in ("2 queries", "no query"):
+        envelope = seal(QUERY, b"payload", KeySigner(Ed25519PrivateKey.generate()))
+        workspace.add(StoredQuery(Digest(b"\x0a" * 31 + b"\x0c"), "SELECT 2", envelope, b"secret", b"seed"))
+    with pytest.raises(Refused, match=said):
         workspace.find(prefix)
 
 

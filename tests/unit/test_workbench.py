@@ -72,13 +72,25 @@ def test_tables_of_other_libraries_hold_every_estimate_with_its_interval(answer)
     assert frame.attrs["cordon.answer"]["query"] == answer.query_id
 
 
-def test_two_columns_of_one_name_are_both_kept():
-    """SQL allows it, and a mapping would lose one."""
+@pytest.mark.parametrize("name", ["n", "note", "rank certainty"])
+def test_two_columns_of_one_name_are_both_kept(name, tmp_path):
+    """SQL allows it, also a name that we give ourselves; every library reads the file, and CSV has the same names."""
     document = json.loads(json.dumps(DOCUMENT))
     for column in document["columns"]:
-        column["name"] = "n"
-    names = Answer(document).to_arrow().column_names
-    assert names.count("n") == len(document["columns"])
+        column["name"] = name
+    answer = Answer(document)
+    names = answer.to_arrow().column_names
+    assert names[:5] == [name, f"{name} (2)", f"{name} low", f"{name} high", f"{name} (3)"]
+    assert len(set(names)) == len(names) == 7
+    assert list(answer.to_pandas()) == answer.to_polars().columns == names
+    write_answer(answer, Format.PARQUET, tmp_path / "a.parquet", Console(), Console())
+    assert pl.read_parquet(tmp_path / "a.parquet").columns == names
+    write_answer(answer, Format.CSV, tmp_path / "a.csv", Console(), Console(file=io.StringIO()))
+    assert (tmp_path / "a.csv").read_text().splitlines()[0].split(",") == names
+    sheet = Sheet((name, name), ((1, 2),))
+    write_sheet(sheet, Format.PARQUET, tmp_path / "b.parquet", Console(), lambda _: None)
+    assert pl.read_parquet(tmp_path / "b.parquet").rows(named=True) == sheet.as_dict()["rows"]
+    assert sheet.as_dict()["rows"] == [{name: 1, f"{name} (2)": 2}]
 
 
 @pytest.mark.parametrize("form", [Format.PARQUET, Format.ARROW])

@@ -82,7 +82,7 @@ def disparity_command(
     if not 0 <= residents_within <= MOST_PERCENT:
         raise QuestionRefused(f"--residents-within takes percent from 0 to {MOST_PERCENT:g}")
     check_output(form, output)
-    check_plot(plot)
+    check_plot(plot, output)
     with needed("stats", "a disparity"):
         from cordon.workbench.disparity.asking import compared_in, prepared  # noqa: PLC0415 - help needs no statistics
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
@@ -94,7 +94,7 @@ def disparity_command(
             answer=stored,
         )  # fmt: skip
         if dry_run:
-            rehearsed(opened, compared.sql, terms, form, Console())
+            rehearsed(opened, compared.sql, terms, form, Console(), output, plot)
             return
         answer = asked(opened, compared.sql, terms, notes) if stored is None else stored
     found = compared_in(answer, compared, adjust=adjust, within=residents_within / 100)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cordon.errors import Refused
-from cordon.keyfile import replace_file
 from cordon.workbench.answer import Answer
 from cordon.workbench.choosing import drawing_of
 from cordon.workbench.drawing import Bars, Drawing, Forest, HeatMap, Lines, Panels, Quantiles
-from cordon.workbench.output import FOR_ALL, check_plot
+from cordon.workbench.output import check_plot, write_file
 from cordon.workbench.plots import bars, forest, heat, lines, quantiles
 from cordon.workbench.plots.page import Painting, Picture, page_of
 from cordon.workbench.plots.saving import content_of
@@ -63,7 +62,7 @@ def save(picture: Picture, path: Path) -> None:
         Misconfigured: it cannot be written there.
     """
     check_plot(path)
-    replace_file(path, content_of(picture, path.suffix.lower().removeprefix(".")), mode=FOR_ALL)
+    write_file(path, content_of(picture, path.suffix.lower().removeprefix(".")))
 
 
 def _has_marks(part: Bars | Lines | HeatMap | Quantiles | Forest) -> bool:

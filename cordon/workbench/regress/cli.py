@@ -64,7 +64,7 @@ def regress_command(
     """
     notes = Console(stderr=True)
     check_output(form, output)
-    check_plot(plot)
+    check_plot(plot, output)
     check_where(where, again=bool(from_query))
     with session(profile, notes) as opened:
         wanted = prepared(
@@ -76,7 +76,7 @@ def regress_command(
             weights=",".join(f"{weight:g}" for weight in wanted.weights),
         )  # fmt: skip
         if dry_run:
-            rehearsed(opened, wanted.sql, terms, form, Console())
+            rehearsed(opened, wanted.sql, terms, form, Console(), output, plot)
             return
         answer = opened.recall(from_query) if from_query else asked(opened, wanted.sql, terms, notes)
     show(fitted(answer, wanted), form, output, plot, notes)

@@ -79,14 +79,14 @@ def trend_command(
     """
     notes = Console(stderr=True)
     check_output(form, output)
-    check_plot(plot)
+    check_plot(plot, output)
     with needed("stats", "a trend"):
         from cordon.workbench.trend.asking import prepared, trend_of  # noqa: PLC0415 - help needs no statistics
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
     wanted = Wanted(dataset, by, grain, measure, where, since, until, date)
     with session(profile, notes) as opened:
         if dry_run and from_query is None:
-            rehearsed(opened, prepared(opened, wanted), terms, form, Console())
+            rehearsed(opened, prepared(opened, wanted), terms, form, Console(), output, plot)
             return
         if from_query is None:
             answer = asked(opened, prepared(opened, wanted), terms, notes)

@@ -134,7 +134,7 @@ def show(
     """Show a watch: its releases so far, what it has spent, and what a year of it costs. Asks nobody."""
     notes, now = Console(stderr=True), _now()
     check_output(form, output)
-    check_plot(plot)
+    check_plot(plot, output)
     with session(profile, notes) as opened:
         folder = Watches(opened.client).open(name)
         account = folder.account()
