@@ -298,6 +298,49 @@ def test_the_end_of_an_account_that_is_put_back_is_found_again(members):
         assert watch.written == watch.charged == watch.folder.saved.nano_rho
 
 
+def test_what_lies_on_the_disk_mints_nothing_and_wedges_nothing(members):
+    """A found query opens no year that only the clock says has begun; an edited answer lowers nothing, is not compared
+    with, and stops no later release; what another watch has paid for is not paid for again.
+    """
+    watch = Watching(members, name="disk", attempts=2, budget="20")
+    twin = Watching(members, name="twin", attempts=2, budget="20")
+    first = watch.run()
+    rho = watch.folder.saved.nano_rho
+    entries, kept = watch.folder.path / "entries", watch.folder.path.parent / "kept-disk"
+    shutil.copytree(entries, kept)
+    path = watch.session().client.workspace.path / first.query_id / "answer.json"
+    genuine = path.read_text()
+    for text, counts in (
+        (json.dumps(json.loads(genuine) | {"attempts_charged": -5, "attempt": 0}), rho), ("{}", 2 * rho),
+        (genuine, rho),
+    ):  # fmt: skip
+        # Every entry is gone, and the clock is a year ahead.
+        shutil.rmtree(entries)
+        entries.mkdir(mode=0o700)
+        path.write_text(text)
+        with pytest.raises(Unavailable, match="which year"):
+            watch.run(now=int(members.now) + YEAR)
+        (found,) = watch.folder.account().found
+        assert (found.period, found.nano) == (datetime.fromtimestamp(members.now, UTC).year, counts)
+    shutil.rmtree(entries)
+    shutil.copytree(kept, entries)
+    shutil.rmtree(kept)
+    path.write_text(genuine.replace('"estimate": ', '"estimate": 1'))
+    (entries / "000003.json").unlink()
+    watch.run()
+    assert "was changed since it was opened" in watch.said[-1]
+    for text in ("[]", "{}"):
+        path.write_text(text)
+        (entries / "000003.json").unlink()
+        assert watch.run().came is Came.NOT_DUE or watch.folder.account().answered[0].compared
+    watch.later()
+    path.write_bytes(b"\xff\xfe")
+    assert watch.run().came is Came.RELEASED
+    assert watch.written == 2 * rho
+    assert twin.run().came is Came.RELEASED
+    assert (twin.folder.account().found, twin.written) == ((), rho)
+
+
 def test_a_run_beside_a_run_asks_nothing(members):
     """While one process waits for its answer, another is refused before it writes or asks anything."""
     watch = Watching(members, name="beside")

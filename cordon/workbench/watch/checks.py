@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cordon.contract import Contract
 from cordon.errors import Misconfigured, QuestionRefused, Refused
 from cordon.query.model import MeasureKind
 from cordon.query.statement import Statement
 from cordon.workbench.output import check_place
 from cordon.workbench.watch.delivery import secret_of
+from cordon.workbench.watch.months import is_fixed
 from cordon.workbench.watch.saved import Against, Natural, Saved, kinds_of
 from cordon.workbench.watch.schedule import Every
 
@@ -18,12 +20,33 @@ if TYPE_CHECKING:
     from cordon.workbench.watch.plan import Wanted
 
 
-def cautions(saved: Saved) -> tuple[str, ...]:
+def cautions(saved: Saved, statement: Statement, contract: Contract) -> tuple[str, ...]:
     """What whoever adds a watch should think of, in sentences."""
-    if saved.against is Against.YEAR_BEFORE or saved.every is Every.DAY:
-        return ()
-    text = "each release is compared with the one before: seasons are changes too, and raise alerts"
-    return (f"{text}; --against year-before takes them out",)
+    found = []
+    if saved.against is Against.LAST and saved.every is not Every.DAY:
+        text = "each release is compared with the one before: seasons are changes too, and raise alerts"
+        found.append(f"{text}; --against year-before takes them out")
+    if not is_fixed(statement, contract):
+        text = "where a force's records cover other months than before, its cells are not compared"
+        found.append(f"{text}; cells of months are, and so is a question whose WHERE names its first and last day")
+    return tuple(found)
+
+
+def natural_of(text: str) -> tuple[Natural, float]:
+    """What --natural says: what explains a difference beside noise, and how many times as much records vary.
+
+    Raises:
+        QuestionRefused: it says neither poisson nor none, and is no number from 1 to 1000.
+    """
+    if text in (*Natural,):
+        return Natural(text), 1.0
+    try:
+        times = float(text)
+    except ValueError:
+        times = 0.0
+    if not 1 <= times <= 1000:
+        raise QuestionRefused(f"--natural takes poisson, none, or a number of times from 1 to 1000, got {text!r}")
+    return Natural.POISSON, times
 
 
 def check_secret(wanted: Wanted, saved: Saved, environment: dict[str, str]) -> None:

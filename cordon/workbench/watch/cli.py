@@ -29,15 +29,14 @@ from cordon.workbench.options import (
 from cordon.workbench.output import Format, Sheet, check_output, check_plot, write_sheet
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
-from cordon.workbench.watch.checks import cautions, check_file, check_secret
+from cordon.workbench.watch.checks import check_file, check_secret
 from cordon.workbench.watch.delivery import deliver
 from cordon.workbench.watch.drawing import Point, drawing_of
 from cordon.workbench.watch.folder import Folder, Watches
 from cordon.workbench.watch.loop import AGAIN_SECONDS, keep_running, until_due
-from cordon.workbench.watch.own import watches_of_the_same
-from cordon.workbench.watch.plan import Wanted, make_saved, year_plan
+from cordon.workbench.watch.plan import Wanted, cautions_of, make_saved, year_plan
 from cordon.workbench.watch.release import Came, Run, run_release
-from cordon.workbench.watch.saved import Against, Natural
+from cordon.workbench.watch.saved import Against
 from cordon.workbench.watch.schedule import Every, named, next_slot, slot_of
 from cordon.workbench.watch.shown import (
     LISTED,
@@ -76,8 +75,9 @@ def add(
         Against, typer.Option("--against", help="Compare with the last release, or the year before.")
     ] = Against.LAST,
     natural: Annotated[
-        Natural, typer.Option("--natural", help="What beside noise explains a difference without an alert.")
-    ] = Natural.POISSON,
+        str,
+        typer.Option("--natural", help="What explains a difference beside noise: poisson, none, or N times poisson."),
+    ] = "poisson",
     least_change: Annotated[
         str, typer.Option("--least-change", help="Leave changes out of alerts that are smaller, e.g. 10%.")
     ] = "0",
@@ -108,13 +108,10 @@ def add(
         check_file(alert_file)
         planned = year_plan(saved, opened, Account(), now=now)
         explanation = opened.explain(saved.sql, purpose=purpose, epsilon=saved.epsilon, attempts=saved.attempts)
-        same = watches_of_the_same(opened, saved)
+        told = cautions_of(saved, opened)
         if not dry_run:
             Watches(opened.client).add(saved)
-    for text in (
-        *[f"watch {other!r} asks the same: each pays for its own releases" for other in same],
-        *cautions(saved),
-    ):
+    for text in told:
         notes.print(text, highlight=False, markup=False, soft_wrap=True)
     show_plan(saved, planned, form, explanation)
     done = "nothing was kept, asked or spent" if dry_run else f"kept; 'cordon watch run {name}' asks when it is due"

@@ -22,13 +22,12 @@ from cordon.workbench.pricing import exactly
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
 from cordon.workbench.watch.change import FALSE_ALARMS
-from cordon.workbench.watch.checks import check_natural
+from cordon.workbench.watch.checks import cautions, check_natural, natural_of
 from cordon.workbench.watch.delivery import check_webhook
 from cordon.workbench.watch.outlook import AtForce, at_forces
-from cordon.workbench.watch.own import asking_the_same
+from cordon.workbench.watch.own import asking_the_same, watches_of_the_same
 from cordon.workbench.watch.saved import (
     Against,
-    Natural,
     Saved,
     check_name,
     facts,
@@ -51,7 +50,8 @@ class Wanted:
     """Epsilon at the federation's delta that is set aside for each calendar year."""
     attempts: int | None = None
     against: Against = Against.LAST
-    natural: Natural = Natural.POISSON
+    natural: str = "poisson"
+    """`poisson`, `none`, or how many times as much as independent records they vary."""
     least_change: str = "0"
     """A share, or a percentage."""
     alert_file: str | None = None
@@ -147,7 +147,8 @@ def make_saved(wanted: Wanted, session: Session, *, now: int) -> Saved:
     """
     federation = session.federation()
     statement, contract = read_statement(wanted.sql, federation)
-    check_natural(statement, wanted.natural)
+    natural, times = natural_of(wanted.natural)
+    check_natural(statement, natural)
     check_purpose(wanted.purpose, federation.manifest)
     manifest = federation.manifest
     price, budget = exactly("--epsilon", wanted.epsilon), exactly("--budget", wanted.budget)
@@ -173,7 +174,8 @@ def make_saved(wanted: Wanted, session: Session, *, now: int) -> Saved:
             "budget_nano": set_aside.nano,
             "every": wanted.every,
             "against": wanted.against,
-            "natural": wanted.natural,
+            "natural": natural,
+            "times": times,
             "least_change": share(wanted.least_change),
             "alert_file": wanted.alert_file,
             "webhook": None if wanted.webhook is None else check_webhook(wanted.webhook),
@@ -201,6 +203,13 @@ def _saved(fields: dict[str, Any]) -> Saved:
         name = str(first["loc"][0]) if first["loc"] else ""
         why = first["msg"].removeprefix("Value error, ")
         raise Refused(f"{OPTIONS.get(name, name)} cannot be kept: {why[:1].lower()}{why[1:]}") from None
+
+
+def cautions_of(saved: Saved, session: Session) -> tuple[str, ...]:
+    """What whoever adds a watch should think of, from what was fetched before, in sentences."""
+    same = watches_of_the_same(session, saved)
+    found = [f"watch {other!r} asks the same: each pays for its own releases" for other in same]
+    return (*found, *cautions(saved, *read_statement(saved.sql, session.federation(cached=True))))
 
 
 def year_plan(saved: Saved, session: Session, account: Account, *, now: int) -> YearPlan:

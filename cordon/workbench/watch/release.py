@@ -258,7 +258,7 @@ class _Running:
         if answer is None or earlier is None or before is None:
             return (), "released; there is nothing to compare it with"
         saved = self._saved
-        comparison = compared(before, answer, statement, contract, saved.natural)
+        comparison = compared(before, answer, statement, contract, saved)
         for note in comparison.notes:
             self._tell(note)
         found = findings(comparison.pairs, releases=saved.every.most_a_year, least_change=saved.least_change)
