@@ -22,6 +22,7 @@ from cordon.analyst.vintages import declared
 from cordon.errors import CordonError, Malformed
 from cordon.manifest import Manifest
 from cordon.query.model import Question
+from cordon.query.statement import Statement
 from cordon.reading.verdict import Result
 from cordon.units import Digest
 from cordon.wire.signed import question_digest
@@ -76,15 +77,16 @@ def _warn_of(result: Result | None, warn: Warn) -> None:
         warn(f"the register does not hold: leaf {first.leaf}: {first.what}; 'cordon audit verify' says more")
 
 
-def offered(library: Library, federation: Federation, question: Question, warn: Warn) -> Release | None:
-    """The published answer that stands for a question, from the copy alone; whatever does not verify is ignored."""
+def offered(library: Library, federation: Federation, statement: Statement, warn: Warn) -> Release | None:
+    """The published answer that stands for a statement, from the copy alone; whatever does not verify is ignored."""
+    question = statement.question
     contract = federation.contract_of(question)
     digest = question_digest(question)
     candidates = [item for item in library.published() if _claims(item, digest)]
     releases, warnings = verified_releases(candidates, federation.catalogue)
     for text in warnings:
         warn(text)
-    return best_offer(releases, question, declared(federation, contract, question.forces))
+    return best_offer(releases, statement, declared(federation, contract, question.forces))
 
 
 def _claims(item: Registered, digest: Digest) -> bool:

@@ -57,10 +57,12 @@ def find_profile(named: Path | str | None) -> Path:
     """Where a profile lies: at a path, or under a name in `profiles_folder`.
 
     Args:
-        named: None for what the environment names, or else for the profile `analyst`.
+        named: a word is a name, anything with a dot or a slash a path; None for what the environment names, or else
+            for the profile `analyst`.
     """
     text = str(named or os.environ.get(VARIABLE) or DEFAULT)
-    is_name = re.fullmatch(r"[\w-]+", text) is not None and not Path(text).exists()
+    # Whatever lies in the current folder: a file there could name another coordinator and other keys to trust.
+    is_name = re.fullmatch(r"[\w-]+", text) is not None
     return profiles_folder() / f"{text}.toml" if is_name else Path(text)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cordon.analyst.answer import costs
@@ -22,8 +22,9 @@ from cordon.envelope import ANSWER, QUERY, Envelope, commitment, key_id, open_en
 from cordon.errors import CordonError, Untrusted
 from cordon.identity import Role, verify_certificate
 from cordon.manifest import Manifest
-from cordon.query.model import Query, Question
+from cordon.query.model import Query
 from cordon.query.sql import parse_sql
+from cordon.query.statement import Statement
 from cordon.register.leaf import PublishedAnswer
 from cordon.units import Digest, Rho
 from cordon.wire.signed import open_signed, question_digest
@@ -55,7 +56,7 @@ class Release:
     query_hash: Digest
     analyst: str
     submitted_at: int
-    question: Digest
+    statement: Statement
     rho: Rho
     answer: dict[str, Any]
 
@@ -98,31 +99,39 @@ def verified_release(found: Registered, catalogue: Catalogue) -> Release:
     if digest != document.question:
         raise Untrusted("it names another question than it answers")
     _check_says(document, query, found, said.attempt)
-    _check_rows(document.answer, query, found, catalogue)
+    statement = _check_rows(document.answer, query, found, catalogue)
     return Release(
         found.leaf_index,
         found.query_hash,
         certified.identity.name,
         found.submitted_at,
-        digest,
+        statement,
         query.terms.rho,
         document.answer,
     )
 
 
-def best_offer(releases: list[Release], question: Question, now: Vintages) -> Release | None:
-    """The most exact published answer to exactly this question about exactly these records, if there is one.
+def best_offer(releases: list[Release], statement: Statement, now: Vintages) -> Release | None:
+    """The most exact published answer to exactly this statement about exactly these records, if there is one.
+
+    The question alone does not say what an answer shows: its columns, HAVING, ORDER BY and LIMIT are the analyst's
+    own, and whoever published an answer may have asked for others over the same question.
 
     Args:
         now: what connected forces declare to hold.
     """
-    digest = question_digest(question)
     offers = [
         release
         for release in releases
-        if release.question == digest and same(release.vintages, now, release.answer["answered"])
+        if _meaning(release.statement) == _meaning(statement)
+        and same(release.vintages, now, release.answer["answered"])
     ]
     return max(offers, key=lambda release: (release.rho.nano, len(release.answer["answered"])), default=None)
+
+
+def _meaning(statement: Statement) -> Statement:
+    """A statement without how it was typed."""
+    return replace(statement, sql="", notes=())
 
 
 def _check_says(document: Document, query: Query, found: Registered, attempt: int) -> None:
@@ -140,7 +149,7 @@ def _check_says(document: Document, query: Query, found: Registered, attempt: in
         raise Untrusted("it says another epsilon than its cost comes to")
 
 
-def _check_rows(answer: dict[str, Any], query: Query, found: Registered, catalogue: Catalogue) -> None:
+def _check_rows(answer: dict[str, Any], query: Query, found: Registered, catalogue: Catalogue) -> Statement:
     """Columns and rows are those of its question; what is in them is the analyst's word."""
     question, manifest = query.question, found.manifest
     known = catalogue.get((question.dataset, question.contract_version))
@@ -170,6 +179,7 @@ def _check_rows(answer: dict[str, Any], query: Query, found: Registered, catalog
         contract.unit.caveat,
     ):
         raise Untrusted("it describes another data set than its question's")
+    return statement
 
 
 def verified_releases(found: list[Registered], catalogue: Catalogue) -> tuple[list[Release], list[str]]:

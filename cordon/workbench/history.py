@@ -10,9 +10,12 @@ from typing import Any
 
 from cordon.analyst.workspace import Workspace
 from cordon.errors import CordonError, Misconfigured, Refused
-from cordon.query.model import Query
+from cordon.query.model import Query, Question
 from cordon.units import Digest
 from cordon.wire.signed import peek
+
+MOST_EARLIER = 200
+"""Own queries that are looked through before asking."""
 
 
 class Standing(StrEnum):
@@ -53,6 +56,23 @@ class Asking:
 def history_of(workspace: Workspace) -> tuple[Asking, ...]:
     """Every query that was asked from a workspace, newest first; a damaged one is named and stops nothing."""
     return tuple(_asking(workspace, query_hash, asked_at) for query_hash, asked_at in workspace.queries())
+
+
+def asked_before(workspace: Workspace, question: Question) -> Asking | None:
+    """The newest of the last `MOST_EARLIER` own queries that asked the same, and that has an answer or may get one."""
+    for query_hash, asked_at in workspace.queries()[:MOST_EARLIER]:
+        if _question(workspace, query_hash) == question:
+            found = _asking(workspace, query_hash, asked_at)
+            if found.standing in (Standing.ANSWERED, Standing.OPEN):
+                return found
+    return None
+
+
+def _question(workspace: Workspace, query_hash: Digest) -> Question | None:
+    try:
+        return peek(Query, workspace.signed(query_hash)[1]).question
+    except (CordonError, ValueError):
+        return None
 
 
 def recalled(workspace: Workspace, query_id: str) -> dict[str, Any]:

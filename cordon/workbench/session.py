@@ -29,7 +29,7 @@ from cordon.query.sql import parse_sql
 from cordon.query.statement import Statement
 from cordon.workbench.answer import Answer
 from cordon.workbench.explanation import Explanation
-from cordon.workbench.history import Asking, history_of, recalled
+from cordon.workbench.history import Asking, Standing, asked_before, history_of, recalled
 from cordon.workbench.pricing import Figure, Wish, cost_of
 
 SECONDS_A_DAY = 86_400
@@ -146,10 +146,13 @@ class Session:
             federation = self.federation()
             statement, contract = self._read(sql, federation)
             cost = cost_of(wish, statement, contract, federation)
-            known = None if anew else offered(library, federation, statement.question, self._warned)
-            if known is not None:
+            known = None if anew else offered(library, federation, statement, self._warned)
+            if known is not None and known.rho >= cost.rho:
                 self._note(f"{already(known)}: nothing was spent; --anew asks anew")
                 return Answer(known.as_dict())
+            if known is not None:
+                self._note(f"note: {already(known)}, which is less exact: 'cordon releases' shows it at no cost")
+            self._note_earlier(statement)
             opened = self._client.ask(
                 statement, cost, federation,
                 purpose=purpose, weights=wish.importance, wait_seconds=wait_days * SECONDS_A_DAY,
@@ -188,13 +191,14 @@ class Session:
             cost = cost_of(wish, statement, contract, federation)
             if refresh:
                 read_register(self._client, library, federation.manifest, on_reading, self._warned)
-            known = offered(library, federation, statement.question, self._warned)
+            known = offered(library, federation, statement, self._warned)
             analyst = self._client.signer.key_id
             budgets = budget_facts(library, statement.question, cost, analyst, purpose, federation.manifest)
         plan = plan_statement(statement, cost.rho, contract, federation.manifest, wish.importance)
         facts = facts_of(statement, plan, cost, contract, federation, rows=wish.expected_rows)
         if known is not None:
-            facts["published"] = f"{already(known)}: 'cordon query' shows it at no cost"
+            command = "cordon query" if known.rho >= cost.rho else "cordon releases"
+            facts["published"] = f"{already(known)}: '{command}' shows it at no cost"
         return Explanation(facts, budgets)
 
     def follow(
@@ -237,6 +241,13 @@ class Session:
         if said:
             self._note(f"note: {said}")
         return statement, federation.contract_of(statement.question)
+
+    def _note_earlier(self, statement: Statement) -> None:
+        earlier = asked_before(self._client.workspace, statement.question)
+        if earlier is not None:
+            show = "cordon follow" if earlier.standing is Standing.OPEN else "cordon history"
+            when = earlier.asked_at[:16].replace("T", " ")
+            self._note(f"note: you asked this on {when}: '{show} {earlier.query_id[:16]}' shows it at no cost")
 
     def _keep_up(self) -> None:
         if self._behind:

@@ -249,10 +249,10 @@ def offer(members, sql=COUNT, federation=None, analyst="bob"):
     federation = federation or members.federation
     client = members.client(analyst)
     warnings = []
-    question = parse_sql(sql, federation.versions, list(members.manifest.by_id)).question
+    statement = parse_sql(sql, federation.versions, list(members.manifest.by_id))
     with open_library(client) as library:
         library.catch_up(client._channel, client.line(members.manifest))
-        return offered(library, federation, question, warnings.append), warnings
+        return offered(library, federation, statement, warnings.append), warnings
 
 
 def test_the_same_question_on_the_same_records_is_offered_to_another_analyst(members, published):
@@ -277,6 +277,12 @@ def test_another_question_is_not_offered(members, published):
     """Fewer forces, or another filter, is another question."""
     assert offer(members, "SELECT COUNT(*) FROM nominals") == (None, [])
     assert offer(members, COUNT.replace("GROUP", "WHERE force <> 'kent' GROUP")) == (None, [])
+
+
+def test_an_answer_that_shows_something_else_of_the_same_question_is_not_offered(members, published):
+    """Whoever published it asked honestly for other columns: the question that travels is the same."""
+    assert offer(members, COUNT.replace("COUNT(*)", "80000 - COUNT(*)", 1)) == (None, [])
+    assert offer(members, f"{COUNT} LIMIT 1") == (None, [])
 
 
 @pytest.mark.parametrize("change", ["load_id", "as_at", "gone"])

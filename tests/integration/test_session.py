@@ -56,6 +56,8 @@ def test_a_session_asks_and_remembers(live: Live) -> None:
         with pytest.raises(Refused, match="begins with"):
             session.recall("ff" * 8 + "00")
         assert submitted(live) == before
+        session.query("SELECT COUNT(*) AS n FROM stop_search", epsilon=0.5, purpose=PURPOSE)
+        assert [text for text in said if f"cordon history {answer.query_id[:16]}" in text]
 
 
 def test_sessions_are_awaited_side_by_side(live: Live) -> None:

@@ -16,11 +16,10 @@ from cordon.analyst.releases import Release, best_offer
 from cordon.catalogue import read_catalogue
 from cordon.errors import QuestionRefused, Refused
 from cordon.manifest import read_manifest
-from cordon.query.model import Question
 from cordon.query.sql import Versions, parse_sql
+from cordon.query.statement import Statement
 from cordon.units import Digest, Rho
 from cordon.wire.messages import HeldContract
-from cordon.wire.signed import question_digest
 from demo.layout import Design, lay_out
 
 FORCES = ("essex", "kent", "norfolk", "suffolk", "surrey")
@@ -218,14 +217,43 @@ def test_a_version_that_is_not_listed_is_refused_with_those_that_are(offering, n
 def test_a_published_answer_about_one_version_never_stands_for_another():
     """Neither by its question, which names the version, nor by what forces declare that they hold now."""
 
-    def asked(contract) -> Question:
-        return parse_sql("SELECT COUNT(*) FROM events", {"events": contract}, FORCES).question
+    def asked(contract) -> Statement:
+        return parse_sql("SELECT COUNT(*) FROM events", {"events": contract}, FORCES)
 
     def vintage(contract):
         return {"contract": contract.digest.hex(), "as_at": "2025-12-31", "load_id": "00"}
 
     answer = {"answered": ["kent"], "vintages": {"kent": vintage(OLD)}}
-    release = Release(1, Digest(bytes(32)), "alice", 0, question_digest(asked(OLD)), Rho(10), answer)
+    release = Release(1, Digest(bytes(32)), "alice", 0, asked(OLD), Rho(10), answer)
     assert best_offer([release], asked(OLD), {"kent": vintage(OLD)}) is release
     assert best_offer([release], asked(NEW), {"kent": vintage(OLD)}) is None
     assert best_offer([release], asked(OLD), {"kent": vintage(NEW)}) is None
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        "SELECT colour, 80000 - COUNT(*) AS n FROM events GROUP BY colour",
+        "SELECT colour, COUNT(*) * 2 AS n FROM events GROUP BY colour",
+        "SELECT colour, COUNT(*) AS n FROM events GROUP BY colour HAVING COUNT(*) > 100",
+        "SELECT colour, COUNT(*) AS n FROM events GROUP BY colour ORDER BY n DESC",
+        "SELECT colour, COUNT(*) AS n FROM events GROUP BY colour LIMIT 1",
+        "SELECT colour, COUNT(*) AS m FROM events GROUP BY colour",
+    ],
+)
+def test_a_published_answer_to_the_same_question_under_another_select_never_stands_for_mine(published):
+    """It may well be true of its own statement: what travels is the same, and what is shown is not."""
+
+    def asked(sql) -> Statement:
+        return parse_sql(sql, {"events": OLD}, FORCES)
+
+    vintages = {"kent": {"contract": OLD.digest.hex(), "as_at": "2025-12-31", "load_id": "00"}}
+    answer = {"answered": ["kent"], "vintages": vintages}
+    mine = asked("select colour, count(*) AS n from events group by colour")
+    other, same = (
+        Release(1, Digest(bytes(32)), "alice", 0, asked(sql), Rho(10), answer)
+        for sql in (published, "SELECT colour, COUNT(*) AS n FROM events GROUP BY colour")
+    )
+    assert other.statement.question == mine.question
+    assert best_offer([other], mine, vintages) is None
+    assert best_offer([other, same], mine, vintages) is same

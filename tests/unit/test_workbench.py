@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 import cordon
-from cordon.analyst.profile import known_profiles, read_profile
+from cordon.analyst.profile import find_profile, known_profiles, read_profile
 from cordon.cli import run
 from cordon.errors import Misconfigured, QuestionRefused, Refused
 from cordon.workbench.answer import Answer
@@ -172,6 +172,18 @@ def test_profiles_are_called_by_name(tmp_path, monkeypatch):
     assert "there are: north" in refusal.value.hint
     with pytest.raises(Misconfigured, match=r"north\.toml"):
         read_profile("north")
+
+
+def test_a_file_in_the_current_folder_is_never_taken_for_a_profile_of_that_name(tmp_path, monkeypatch):
+    """Whoever can write there would else choose the coordinator, and the keys that are trusted."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("analyst", "north"):
+        (tmp_path / name).write_text('coordinator = "evil:1"')
+    assert find_profile("north") == tmp_path / "home" / ".config" / "cordon" / "north.toml"
+    monkeypatch.delenv("CORDON_PROFILE", raising=False)
+    assert find_profile(None) == tmp_path / "home" / ".config" / "cordon" / "analyst.toml"
+    assert find_profile("./north") == Path("north")
 
 
 def test_the_package_gives_its_names_when_they_are_asked_for():
