@@ -12,7 +12,7 @@ from cordon.analyst.federation import Federation
 from cordon.analyst.times import utc
 from cordon.analyst.vintages import declared
 from cordon.contract import Contract
-from cordon.errors import CordonError, Misconfigured, QueryFailed, Refused, Unavailable
+from cordon.errors import CordonError, Misconfigured, QueryFailed, Refused
 from cordon.query.model import Query
 from cordon.query.statement import Statement
 from cordon.units import Digest
@@ -23,6 +23,7 @@ from cordon.workbench.session import Session
 from cordon.workbench.watch.account import AnyKind, BudgetEnded, Compared, Found, Release, Reserved, Settled
 from cordon.workbench.watch.alert import Alert, change_alert, stopped_alert
 from cordon.workbench.watch.change import findings
+from cordon.workbench.watch.clock import check_clock, register_time
 from cordon.workbench.watch.comparing import compared
 from cordon.workbench.watch.folder import Folder
 from cordon.workbench.watch.own import (
@@ -36,9 +37,6 @@ from cordon.workbench.watch.own import (
 )
 from cordon.workbench.watch.saved import Saved, Strange, check_same
 from cordon.workbench.watch.schedule import named, next_slot, slot_of
-
-CLOCK_SECONDS = 3_600
-"""Most that clock and register may be apart where a release is begun: they say whose year it is. docs/privacy.md §5."""
 
 Tell = Callable[[str], None]
 OnEvent = Callable[[Event], None]
@@ -131,7 +129,7 @@ class _Running:
             return Run(Came.UNCHANGED, f"{text}: nothing was asked, and nothing was spent")
         period = max(utc(self._now).year, self._account.period, utc(self._saved.created_at).year)
         self._account.check_room(self._saved, period)
-        self._check_clock(federation)
+        check_clock(self._session.client, federation, self._now)
         nano = self._saved.most.nano
         # Before anybody hears of it: a crash from here on can waste budget, and never mint it.
         self._write(Reserved, slot=slot.isoformat(), period=period, nano=nano, declared=declares)
@@ -153,11 +151,16 @@ class _Running:
             name = query_hash.hex()
             self._tell(f"warning: query {name[:16]} asks the same and was not written down: it counts too")
             nano = charged(query, self._kept(name))
-            self._write(Found, query=name, period=self._period_of_the_register(federation), nano=nano)
+            self._write(Found, query=name, period=self._period(federation), nano=nano)
         for release in self._account.answered:
             if not release.compared:
                 run = self._compared(release, self._recalled(release), statement, contract)
         return run
+
+    def _period(self, federation: Federation) -> int:
+        """The year that what was found belongs to: never one that only a clock says has begun."""
+        register = register_time(self._session.client, federation, self._tell)
+        return max(utc(register).year, utc(self._saved.created_at).year, self._account.period)
 
     def _unwritten(self) -> list[tuple[Digest, Query]]:
         known = self._account.queries | {*self._saved.earlier}
@@ -180,26 +183,6 @@ class _Running:
         return self._settled(release, answer, statement, contract)
 
     # A release
-
-    def _period_of_the_register(self, federation: Federation) -> int:
-        """The year that what was found belongs to: never one that only a clock says has begun."""
-        line = self._session.client.line(federation.manifest)
-        try:
-            line.show(self._session.client.channel, ())
-        except CordonError:
-            self._tell("warning: the register cannot be reached: what was found counts in the year that it was in last")
-        return max(utc(line.accepted.time).year, self._account.period)
-
-    def _check_clock(self, federation: Federation) -> None:
-        client = self._session.client
-        line = client.line(federation.manifest)
-        line.show(client.channel, ())
-        if abs(line.accepted.time - self._now) > CLOCK_SECONDS:
-            clock, register = (f"{utc(time):%Y-%m-%d %H:%M}" for time in (self._now, line.accepted.time))
-            raise Unavailable(
-                f"the clock says {clock} and the register {register}, UTC: which year's budget to use cannot be told",
-                hint="set the clock, or wait until the register is signed anew",
-            )
 
     def _asked(self, release: Release, statement: Statement, contract: Contract) -> Run:
         saved = self._saved
