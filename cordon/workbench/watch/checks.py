@@ -74,9 +74,9 @@ def check_file(path: Path | None) -> None:
     if path is None:
         return
     path = path.expanduser().absolute()
-    check_place(path)
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
         raise Misconfigured(f"cannot append alerts to {path}: it is closed to us, or no regular file")
+    check_place(path)
 
 
 def check_natural(statement: Statement, natural: Natural) -> None:
