@@ -288,7 +288,7 @@ class Client:
             participation(asked, events, verified.forces),
             query_id=asked.query_hash.hex(),
             rho=asked.query.terms.rho,
-            attempts_charged=1 + len(lost(asked, events)),
+            attempts_charged=max(1 + len(lost(asked, events)), verified.attempt),
             record=Record(verified.attempt, standing.indices[-1], standing.checkpoint, verified.receipts, answering),
             opened_at=utc(int(self._clock())).isoformat(),
             checked=CHECKED + (", contributions added again" if add_contributions else ""),

@@ -236,7 +236,7 @@ def test_a_clock_mints_no_budget(members):
     spent(watch, year, f"{year}-01-01")
     with pytest.raises(BudgetEnded):
         watch.run()
-    with pytest.raises(Unavailable, match="register does not"):
+    with pytest.raises(Unavailable, match="which year"):
         watch.run(now=int(members.now) + YEAR)
     spent(watch, year + 1, f"{year + 1}-01-01")
     for now in (int(members.now), int(members.now) - 5 * YEAR):
@@ -296,6 +296,48 @@ def test_the_end_of_an_account_that_is_put_back_is_found_again(members):
         again = watch.run()
         assert (again.came, again.query_id) == (Came.RELEASED, first.query_id)
         assert watch.written == watch.charged == watch.folder.saved.nano_rho
+
+
+def test_what_lies_on_the_disk_mints_nothing_and_wedges_nothing(members):
+    """A found query opens no year that only the clock says has begun; an edited answer lowers nothing, is not compared
+    with, and stops no later release; what another watch has paid for is not paid for again.
+    """
+    watch = Watching(members, name="disk", attempts=2, budget="20")
+    twin = Watching(members, name="twin", attempts=2, budget="20")
+    first = watch.run()
+    rho = watch.folder.saved.nano_rho
+    entries, kept = watch.folder.path / "entries", watch.folder.path.parent / "kept-disk"
+    shutil.copytree(entries, kept)
+    path = watch.session().client.workspace.path / first.query_id / "answer.json"
+    genuine = path.read_text()
+    for text, counts in (
+        (json.dumps(json.loads(genuine) | {"attempts_charged": 100}), 2 * rho), (genuine, rho),
+    ):  # fmt: skip
+        # Every entry is gone, and the clock is a year ahead.
+        shutil.rmtree(entries)
+        entries.mkdir(mode=0o700)
+        path.write_text(text)
+        with pytest.raises(Unavailable, match="which year"):
+            watch.run(now=int(members.now) + YEAR)
+        (found,) = watch.folder.account().found
+        assert (found.period, found.nano) == (datetime.fromtimestamp(members.now, UTC).year, counts)
+    shutil.rmtree(entries)
+    shutil.copytree(kept, entries)
+    shutil.rmtree(kept)
+    path.write_text(genuine + "\n")
+    (entries / "000003.json").unlink()
+    watch.run()
+    assert "was changed since it was opened" in watch.said[-1]
+    path.write_text("{}")
+    (entries / "000003.json").unlink()
+    watch.run()
+    assert watch.folder.account().answered[0].compared
+    watch.later()
+    path.write_bytes(b"\xff\xfe")
+    assert watch.run().came is Came.RELEASED
+    assert watch.written == 2 * rho
+    assert twin.run().came is Came.RELEASED
+    assert (twin.folder.account().found, twin.written) == ((), rho)
 
 
 def test_a_run_beside_a_run_asks_nothing(members):

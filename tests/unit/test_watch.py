@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
+import os
+import socket
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -34,10 +38,12 @@ from cordon.workbench.watch import delivery
 from cordon.workbench.watch.account import Account, BudgetEnded, Found, Reserved, Settled
 from cordon.workbench.watch.alert import Alert, change_alert, stopped_alert
 from cordon.workbench.watch.change import Pair, findings, holm, most_rows, upper_tail
+from cordon.workbench.watch.checks import natural_of
 from cordon.workbench.watch.comparing import compared
 from cordon.workbench.watch.drawing import Point, drawing_of
 from cordon.workbench.watch.folder import ENTRY, WATCH, Folder
 from cordon.workbench.watch.loop import AGAIN_SECONDS, until_due
+from cordon.workbench.watch.own import charged
 from cordon.workbench.watch.plan import share
 from cordon.workbench.watch.saved import Natural, Saved, check_name, check_watchable
 from cordon.workbench.watch.schedule import Every, named, next_slot, slot_of, year_before
@@ -218,18 +224,18 @@ def test_totals_of_other_forces_are_not_compared_and_lines_of_forces_are():
     both, one = ("essex", "kent"), ("kent",)
     contract = row_contract()
     total = parse_sql("SELECT colour, COUNT(*) AS n FROM events GROUP BY colour", {"events": contract}, [*both, "avon"])
-    found = compared(answer({"Red": 10}, one), answer({"Red": 20}, both), total, contract, Natural.POISSON)
+    found = compared(answer({"Red": 10}, one), answer({"Red": 20}, both), total, contract, saved())
     assert found.pairs == ()
     assert "essex only now" in found.notes[0]
-    assert compared(answer({"Red": 10}, one), answer({"Red": 20}, one), total, contract, Natural.POISSON).pairs
+    assert compared(answer({"Red": 10}, one), answer({"Red": 20}, one), total, contract, saved()).pairs
     lines = parse_sql("SELECT force, COUNT(*) AS n FROM events GROUP BY force", {"events": contract}, [*both, "avon"])
     before, now = answer({"kent": 10}, one, "force"), answer({"essex": 9, "kent": 20}, both, "force")
-    found = compared(before, now, lines, contract, Natural.POISSON)
+    found = compared(before, now, lines, contract, saved())
     assert [(p.keys, p.cluster) for p in found.pairs] == [(("kent",), 1)]
 
 
-def test_other_months_are_told_and_a_persons_rows_vary_together():
-    """Counts over more months are larger for that alone, and the reader is told; k rows of a person are one cluster."""
+def test_other_months_are_not_compared_and_a_persons_rows_vary_together():
+    """Counts over more months are larger for that alone: none is compared, and why; k rows of a person are a cluster."""
     contract = person_contract()
     sql = "SELECT role, COUNT(*), COUNT(DISTINCT person) FROM persons GROUP BY role"
     statement = parse_sql(sql, {"persons": contract}, ["kent"])
@@ -239,14 +245,72 @@ def test_other_months_are_told_and_a_persons_rows_vary_together():
     document["rows"][0]["values"] *= 2
     later = json.loads(json.dumps(document))
     later["vintages"]["kent"]["last_month"] = "2026-01"
-    found = compared(Answer(document), Answer(later), statement, contract, Natural.POISSON)
-    assert [p.cluster for p in found.pairs] == [3, 1]
+    found = compared(Answer(document), Answer(later), statement, contract, saved())
+    assert found.pairs == ()
+    same = compared(Answer(document), Answer(document), statement, contract, saved())
+    assert [p.cluster for p in same.pairs] == [3, 1]
     assert "2025-01 to 2026-01 now" in found.notes[0]
-    found = compared(Answer(document), Answer(document), statement, contract, Natural.NONE)
+    assert saved(times=4.0).times == 4
+    assert [
+        p.cluster for p in compared(Answer(document), Answer(document), statement, contract, saved(times=4.0)).pairs
+    ] == [12, 4]
+    found = compared(Answer(document), Answer(document), statement, contract, saved(natural="none"))
     assert ([p.cluster for p in found.pairs], found.notes) == ([None, None], ())
 
 
+@pytest.mark.parametrize(
+    ("sql", "keys", "kept"),
+    [
+        ("SELECT COUNT(*) AS n FROM persons", [[]], 0),
+        ("SELECT COUNT(*) AS n FROM persons WHERE day BETWEEN '2025-02-01' AND '2025-11-30'", [[]], 1),
+        ("SELECT COUNT(*) AS n FROM persons WHERE day >= '2025-02-01'", [[]], 0),
+        ("SELECT MONTH(day) AS m, COUNT(*) AS n FROM persons GROUP BY m", [["2025-12"], ["2026-01"]], 1),
+        ("SELECT YEAR(day) AS y, COUNT(*) AS n FROM persons GROUP BY y", [["2025"], ["2026"]], 1),
+        ("SELECT force, COUNT(*) AS n FROM persons GROUP BY force", [["essex"], ["kent"]], 1),
+    ],
+)
+def test_a_table_that_grows_is_compared_over_the_same_months_only(sql, keys, kept):
+    """Kent's records have a month more than before, Essex's not: what can have grown for that alone is left out."""
+    before, now = (answer({"x": 10}, ("essex", "kent"), last=last).document for last in ("2025-12", "2026-01"))
+    now["vintages"]["essex"] = before["vintages"]["essex"]
+    columns = [{"name": f"k{at}", "measure": False} for at in range(len(keys[0]))]
+    for document in (before, now):
+        document["columns"] = [*columns, document["columns"][1]]
+        document["rows"] = [document["rows"][0] | {"keys": key} for key in keys]
+    contract = person_contract()
+    found = compared(
+        Answer(before), Answer(now), parse_sql(sql, {"persons": contract}, ["essex", "kent"]), contract, saved()
+    )
+    assert len(found.pairs) == kept
+    assert bool(found.notes) == (kept < len(keys))
+
+
+def test_records_that_vary_more_are_allowed_for_where_that_is_said():
+    """A rise beyond what independent records vary by is none where four times as much was allowed for."""
+    assert natural_of("4") == (Natural.POISSON, 4.0)
+    assert natural_of("none") == (Natural.NONE, 1.0)
+    for text in ("0.5", "much", "nan", "1001"):
+        with pytest.raises(QuestionRefused):
+            natural_of(text)
+    assert findings([pair(1000, 1250)], releases=12, least_change=0)
+    assert not findings([pair(1000, 1250, cluster=4.0)], releases=12, least_change=0)
+
+
 # The account
+
+
+@pytest.mark.parametrize(
+    ("told", "attempts"),
+    [
+        ({"attempts_charged": 2, "attempt": 2}, 2), ({"attempts_charged": 1, "attempt": 2}, 2), ({}, 3),
+        ({"attempts_charged": -7, "attempt": 0}, 1), ({"attempts_charged": 0, "attempt": True}, 3),
+        ({"attempts_charged": 9, "attempt": 1}, 3), ({"attempts_charged": "1", "attempt": 1}, 3), (None, 3),
+    ],
+)  # fmt: skip
+def test_what_a_file_says_of_attempts_is_bounded_by_what_was_signed(told, attempts):
+    """At least the attempt that was answered, at least one, at most all; all where the file does not say it."""
+    query = SimpleNamespace(terms=SimpleNamespace(rho=Rho(5), attempts=3))
+    assert charged(query, None if told is None else Answer(told)) == 5 * attempts
 
 
 def reserved(number: int, *, slot: str = "2026-11-01", period: int = 2026, nano: int = 2 * 10**9) -> Reserved:
@@ -503,8 +567,62 @@ def test_an_alert_that_was_changed_is_not_sent(made):
     folder.post(alert())
     path = folder.path / "alerts" / f"{alert().id}.json"
     path.write_text(path.read_text().replace('"payload": "e', '"payload": "f'))
-    with pytest.raises((Untrusted, Misconfigured)):
-        folder.alerts()
+    other = alert("another", NOW + 1)
+    folder.post(other)
+    (folder.path / "alerts" / f"{'0' * 64}.json").write_bytes(b"\xff\xfe")
+    good, damaged = folder.outbox()
+    assert good == folder.alerts() == [other]
+    assert [alert().id in text or "0" * 64 in text for text in damaged] == [True, True]
+
+
+def test_a_write_that_takes_some_bytes_only_is_gone_on_with_or_kept(made, tmp_path, monkeypatch):
+    """No alert counts as delivered whose line is cut off: a full disk keeps it, and the next run sends it whole."""
+    folder, path, write = made(), tmp_path / "alerts.jsonl", os.write
+    folder.saved = saved(alert_file=str(path))
+    folder.post(alert())
+    room = [40]
+
+    def filling(handle, content):
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "no space is left")
+        taken = write(handle, bytes(content[: min(room[0], 7)]))
+        room[0] -= taken
+        return taken
+
+    monkeypatch.setattr(delivery.os, "write", filling)
+    said = []
+    assert delivery.deliver(folder, said.append) == 1
+    assert "no space is left" in said[0]
+    room[0] = 10**6
+    assert delivery.deliver(folder, said.append) == 0
+    cut, whole = path.read_text().splitlines()
+    assert (len(cut), json.loads(whole)["id"]) == (40, alert().id)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b""], ids=["headers", "interim", "nothing"]
+)
+def test_a_webhook_that_never_comes_to_an_end_is_cut_off(sent, monkeypatch):
+    """Headers by drops, interim answers without end, silence: the run goes on after one deadline for all tries."""
+    monkeypatch.setattr(delivery, "SECONDS", 0.3)
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            taken, _ = server.accept()
+            with taken, suppress(OSError):
+                taken.sendall(sent)
+                while not stop.wait(0.02):
+                    taken.sendall(b"X: y\r\n" if sent.startswith(b"HTTP/1.1 200") else sent)
+
+        threading.Thread(target=drip, daemon=True).start()
+        watch = saved(webhook=f"http://127.0.0.1:{server.getsockname()[1]}/")
+        began = time.monotonic()
+        # Whoever has said that it was taken has taken it, whatever else is still to be said.
+        with nullcontext() if b"200" in sent else pytest.raises(Unavailable, match="did not take it"):
+            delivery.post(watch, alert(), environment={}, sleep=lambda _: None)
+        assert time.monotonic() - began < 2
+        stop.set()
 
 
 class Hook(BaseHTTPRequestHandler):

@@ -13,6 +13,7 @@ import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -24,8 +25,13 @@ from cordon.cli import run
 from cordon.configfile import read_config
 from cordon.errors import Refused, Unavailable
 from cordon.manifest import read_manifest
+from cordon.units import Rho
 from cordon.workbench.session import Session
 from cordon.workbench.watch import cli, loop
+from cordon.workbench.watch.account import BudgetEnded
+from cordon.workbench.watch.alert import stopped_alert
+from cordon.workbench.watch.folder import Watches
+from cordon.workbench.watch.held import Busy
 from cordon.workbench.watch.schedule import Every
 from demo.nominals import write_nominals
 from node.config import NodeConfig
@@ -150,7 +156,12 @@ def _check_damage(members, cordon):
     ("change", "words"),
     [
         (("--budget", "0.5"), "does not cover one release"),
-        (("--budget", "-1"), "does not cover one release"),
+        (("--budget", "-1"), "--budget takes an epsilon above zero"),
+        (("--budget", "99999999"), "--budget"),
+        (("--webhook", "https://a.example.org/", "--webhook-secret-env", "MY-SECRET"), "--webhook-secret-env cannot"),
+        (("--alert-file", "/nowhere/alerts.jsonl"), "/nowhere"),
+        (("--alert-file", "/dev/full"), "no regular file"),
+        (("--natural", "0.5"), "--natural takes"),
         (("--budget", "much"), "takes a number above zero"),
         (("--purpose", "curiosity"), "no purpose"),
         (("--epsilon", "1000"), "limit"),
@@ -163,9 +174,46 @@ def _check_damage(members, cordon):
 def test_a_watch_that_makes_no_sense_is_refused_before_it_is_kept(cordon, change, words):
     """Each is said in words, and nothing is kept."""
     code, out, err = cordon("add", "odd", COUNT, *TERMS, *change)
-    assert code in (2, 3), err
+    assert code in (2, 3, 6), err
     assert words in err
     assert (out, cordon("show", "odd")[0]) == ("", Refused.exit_code)
+
+
+def test_a_statement_with_what_cannot_be_seen_is_refused_in_words(cordon):
+    """A no-break space in an alias is named, and no library's words come out."""
+    code, _, err = cordon("add", "odd", COUNT.replace("COUNT(*)", 'COUNT(*) AS "n\u00a0m"'), *TERMS, "--dry-run")
+    assert code == Refused.exit_code
+    assert "the statement cannot be kept: holds characters" in err
+
+
+def test_a_damaged_watch_can_be_put_aside_and_a_twin_is_named(members, cordon):
+    """Whatever is wrong with its file, it is listed with the way out, and its name is free again."""
+    assert cordon("add", "one", COUNT, *TERMS)[0] == 0
+    assert "watch 'one' asks the same" in cordon("add", "two", COUNT, *TERMS, "--dry-run")[2]
+    (members.layout.profile().parent / "workspace" / "watches" / "one" / "watch.json").write_bytes(b"\xff\xfe")
+    assert "cordon watch remove one" in cordon("list", "--format", "csv")[1]
+    assert cordon("remove", "one")[0] == 0
+    assert cordon("add", "one", COUNT, *TERMS)[0] == 0
+    assert cordon("remove", "one")[0] == 0
+    assert cordon("remove", "one")[0] == Refused.exit_code
+
+
+def test_a_broken_standard_output_stops_no_other_way_and_is_said(members, cordon, monkeypatch, tmp_path):
+    """The file has the alert; the exit code says that one way has not; a damaged alert is named and holds up none."""
+    path = tmp_path / "alerts.jsonl"
+    assert cordon("add", "ways", COUNT, *TERMS, "--alert-file", str(path))[0] == 0
+    folder = Watches(members.client()).open("ways")
+    folder.post(stopped_alert(folder.saved, folder.watch_id, "budget", "x", "it stopped", int(members.now)))
+    (folder.path / "alerts" / f"{'0' * 64}.json").write_text("{}")
+    with monkeypatch.context() as patched, Path("/dev/full").open("w", encoding="utf-8") as full:
+        patched.setattr(sys, "stdout", full)
+        assert run(["watch", "run", "ways", "--once"]) == Unavailable.exit_code
+    assert [json.loads(line)["text"] for line in path.read_text().splitlines()] == ["it stopped"]
+    code, out, err = cordon("run", "ways", "--once")
+    assert (code, "it stopped" in out) == (0, True)
+    assert f"an alert is passed over: {folder.path / 'alerts' / ('0' * 64)}" in err
+    (row,) = [row for row in csv.DictReader(io.StringIO(cordon("list", "--format", "csv")[1])) if row["name"] == "ways"]
+    assert row["damaged_alerts"] == "1"
 
 
 def test_sums_are_watched_only_where_an_alert_says_no_more_than_it_can(cordon):
@@ -199,6 +247,28 @@ def test_the_loop_goes_on_where_nobody_answers_and_ends_where_the_watch_ends(mon
         asyncio.run(loop.keep_running(one, Notes(), now=lambda: clock[0]))
     assert slept == [loop.AGAIN_SECONDS * part for part in (1, 1, 1, 0.5)]
     assert told == ["warning: gone; trying again later"]
+
+
+def test_the_loop_sleeps_to_the_years_end_and_tries_again_beside_another_run(monkeypatch):
+    """A budget that ended begins anew with the year: looked at daily until then; a held watch is tried again."""
+    told, slept = [], []
+    clock = [datetime(2026, 12, 29, 18, tzinfo=UTC).timestamp()]
+    ended = BudgetEnded(SimpleNamespace(name="w", budget=Rho(1), most=Rho(1)), 2026, Rho(1))
+    runs = iter([Busy("is being run"), *[ended] * 3, Refused("it is over")])
+
+    def one():
+        raise next(runs)
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(loop.asyncio, "sleep", sleep)
+    notes = SimpleNamespace(print=lambda text, **_: told.append(text))
+    with pytest.raises(Refused, match="it is over"):
+        asyncio.run(loop.keep_running(one, notes, now=lambda: clock[0]))
+    assert clock[0] == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+    assert ["asleep until the year ends" in text for text in told] == [False, True, True, True]
 
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd" / "user"

@@ -59,6 +59,8 @@ class Settled(Entry):
     nano: Nano
     """Charged to each force."""
     answered: bool
+    answer: Hex32 | None = None
+    """SHA-256 of the answer as it was kept, so that one that was changed since is not compared with."""
 
 
 class Found(Entry):
@@ -95,6 +97,8 @@ class Release:
     """What it counts for."""
     at: int
     query: str | None = None
+    answer: str | None = None
+    """Digest of its answer as it was kept."""
     answered: bool = False
     settled: bool = False
     compared: bool = False
@@ -213,5 +217,7 @@ def _moved(release: Release | None, entry: Settled | Compared) -> Release:
     if isinstance(entry, Compared):
         return Release(**(fields | {"compared": True}))
     # A settlement can lower what a release counts for, and never raise it: it was reserved at the most.
-    settled = {"query": entry.query, "nano": entry.nano, "answered": entry.answered, "settled": True}
+    settled = {
+        "query": entry.query, "nano": entry.nano, "answered": entry.answered, "settled": True, "answer": entry.answer,
+    }  # fmt: skip
     return Release(**(fields | settled))

@@ -88,21 +88,28 @@ def change_alert(
     """
     before, now = pair
     cells = tuple(_cell(now, finding) for finding in found)
-    beyond = "noise and ordinary variation explain" if saved.natural is Natural.POISSON else "noise explains"
     count = "one cell has" if len(cells) == 1 else f"{len(cells)} cells have"
     return Alert(
         id=_id(watch_id, "change", now.query_id, before.query_id),
         watch=saved.name,
         kind="change",
         at=at,
-        text=f"{count} changed from {slots[0]} to {slots[1]} by more than {beyond}",
+        text=f"{count} changed from {slots[0]} to {slots[1]} by more than {_explained(saved)}",
         query=now.query_id,
         against=before.query_id,
-        dataset=now.dataset,
-        protected_unit=now.unit,
+        dataset=_plain(now.dataset),
+        protected_unit=_plain(now.unit),
         cells=cells,
-        notes=(*((now.caveat,) if now.caveat else ()), *notes),
+        notes=tuple(_plain(note) for note in (*((now.caveat,) if now.caveat else ()), *notes)),
     )
+
+
+def _explained(saved: Saved) -> str:
+    if saved.natural is Natural.NONE:
+        return "noise explains"
+    if saved.times > 1:
+        return f"noise and records that vary {saved.times:g} times as much as independent ones explain"
+    return "noise and independent records explain"
 
 
 def stopped_alert(saved: Saved, watch_id: Digest, kind: Kind, about: str, text: str, at: int) -> Alert:
@@ -121,14 +128,21 @@ def _id(watch_id: Digest, *parts: str) -> str:
 def _cell(answer: Answer, found: Finding) -> Cell:
     pair = found.pair
     return Cell(
-        keys=dict(zip(answer.keys, pair.keys, strict=True)),
-        measure=pair.measure,
+        keys={
+            _plain(name): None if key is None else _plain(key) for name, key in zip(answer.keys, pair.keys, strict=True)
+        },
+        measure=_plain(pair.measure),
         before=_shown(pair.before),
         now=_shown(pair.now),
         change=found.change,
         relative=found.relative,
         p=min(1.0, found.p),
     )
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey, or a reader could not see: contracts may hold it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _shown(estimate: Estimate) -> Shown:

@@ -55,8 +55,10 @@ class Pair:
     measure: str
     before: Estimate
     now: Estimate
-    cluster: int | None
-    """Most rows of one unit in the cell; None where no natural variation is taken into account."""
+    cluster: float | None
+    """Rows that come at once at most: those of one unit, as many times as records vary more than independent ones.
+    None where no natural variation is taken into account.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from cordon.analyst.progress import Teller, may_leave
-from cordon.errors import Refused
+from cordon.errors import Refused, Unavailable
 from cordon.units import Rho
 from cordon.workbench.extras import needed
 from cordon.workbench.options import (
@@ -29,13 +29,14 @@ from cordon.workbench.options import (
 from cordon.workbench.output import Format, Sheet, check_output, check_plot, write_sheet
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
+from cordon.workbench.watch.checks import check_file, check_secret
 from cordon.workbench.watch.delivery import deliver
 from cordon.workbench.watch.drawing import Point, drawing_of
 from cordon.workbench.watch.folder import Folder, Watches
 from cordon.workbench.watch.loop import AGAIN_SECONDS, keep_running, until_due
-from cordon.workbench.watch.plan import Wanted, check_secret, make_saved, year_plan
+from cordon.workbench.watch.plan import Wanted, cautions_of, make_saved, year_plan
 from cordon.workbench.watch.release import Came, Run, run_release
-from cordon.workbench.watch.saved import Against, Natural
+from cordon.workbench.watch.saved import Against
 from cordon.workbench.watch.schedule import Every, named, next_slot, slot_of
 from cordon.workbench.watch.shown import (
     LISTED,
@@ -43,10 +44,10 @@ from cordon.workbench.watch.shown import (
     head,
     listed,
     print_rows,
+    show_alert,
     show_plan,
     spent,
     spent_line,
-    tell_alerts,
     time_of,
     write_rows,
 )
@@ -74,8 +75,9 @@ def add(
         Against, typer.Option("--against", help="Compare with the last release, or the year before.")
     ] = Against.LAST,
     natural: Annotated[
-        Natural, typer.Option("--natural", help="What beside noise explains a difference without an alert.")
-    ] = Natural.POISSON,
+        str,
+        typer.Option("--natural", help="What explains a difference beside noise: poisson, none, or N times poisson."),
+    ] = "poisson",
     least_change: Annotated[
         str, typer.Option("--least-change", help="Leave changes out of alerts that are smaller, e.g. 10%.")
     ] = "0",
@@ -103,10 +105,14 @@ def add(
     with session(profile, notes) as opened:
         saved = make_saved(wanted, opened, now=now)
         check_secret(wanted, saved, dict(os.environ))
+        check_file(alert_file)
         planned = year_plan(saved, opened, Account(), now=now)
         explanation = opened.explain(saved.sql, purpose=purpose, epsilon=saved.epsilon, attempts=saved.attempts)
+        told = cautions_of(saved, opened)
         if not dry_run:
             Watches(opened.client).add(saved)
+    for text in told:
+        notes.print(text, highlight=False, markup=False, soft_wrap=True)
     show_plan(saved, planned, form, explanation)
     done = "nothing was kept, asked or spent" if dry_run else f"kept; 'cordon watch run {name}' asks when it is due"
     notes.print(done, highlight=False, markup=False)
@@ -139,7 +145,9 @@ def show(
         folder = Watches(opened.client).open(name)
         account = folder.account()
         planned = year_plan(folder.saved, opened, account, now=now)
-        alerts = folder.alerts()
+        alerts, damaged = folder.outbox()
+        for text in damaged:
+            notes.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         if plot is not None:
             _draw(opened, folder, plot, now)
     saved = folder.saved
@@ -197,9 +205,14 @@ def run(
         with session(profile, notes) as opened:
             _rehearse(Watches(opened.client).open(name), opened, form, notes)
     elif once:
-        _, came, _ = _one(name, profile, form, notes, anew=anew)
+        _, came, waiting = _one(name, profile, form, notes, anew=anew)
         if came.came is Came.FAILED:
             raise Refused(came.text, hint=f"'cordon follow {str(came.query_id)[:16]}' says more")
+        if waiting:
+            raise Unavailable(
+                f"{waiting} alerts were not taken" if waiting > 1 else "an alert was not taken",
+                hint="they are kept, and sent again at the next run",
+            )
     else:
         asyncio.run(keep_running(lambda: _wait(_one(name, profile, form, notes, anew=anew)), notes))
 
@@ -216,10 +229,13 @@ def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: 
     """One run, with what lies in the outbox delivered also where the run fails; and how many alerts were not taken."""
 
     def tell(text: str) -> None:
-        notes.print(text, style="yellow" if text.startswith("warning") else "dim", highlight=False, markup=False)
+        style = "yellow" if text.startswith("warning") else "dim"
+        notes.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
     with session(profile, notes) as opened:
         folder = Watches(opened.client).open(name)
+        for damaged in folder.outbox()[1]:
+            tell(f"warning: an alert is passed over: {damaged}")
         teller = Teller()
         try:
             with may_leave(teller, notes), notes.status("") as status:
@@ -227,8 +243,7 @@ def _one(name: str, profile: str | None, form: Format, notes: Console, *, anew: 
                 came = run_release(opened, folder, now=_now(), anew=anew, tell=tell, on_event=teller)
             notes.print(came.text, highlight=False, markup=False, soft_wrap=True)
         finally:
-            tell_alerts(folder, form)
-            waiting = deliver(folder, tell)
+            waiting = deliver(folder, tell, show=lambda alert: show_alert(alert, form))
     return folder, came, waiting
 
 

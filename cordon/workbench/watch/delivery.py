@@ -20,11 +20,12 @@ from urllib.parse import urlsplit
 from cordon.errors import CordonError, Misconfigured, Refused, Unavailable
 from cordon.keyfile import OWNER_ONLY, sync_folder
 from cordon.workbench.watch.alert import Alert
+from cordon.workbench.watch.deadline import Deadline, deadline, handlers_by
 from cordon.workbench.watch.folder import Folder
 from cordon.workbench.watch.saved import Saved
 
-SECONDS = 10.0
-"""That a webhook has for each step of a request."""
+SECONDS = 15.0
+"""That a webhook has to take an alert, over all tries of one run together, whatever it sends and however slowly."""
 
 WAITS = (1.0, 4.0)
 """Seconds before each further try of one run."""
@@ -40,6 +41,7 @@ def deliver(
     folder: Folder,
     tell: Tell,
     *,
+    show: Callable[[Alert], None] | None = None,
     environment: Mapping[str, str] = os.environ,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
@@ -47,6 +49,8 @@ def deliver(
 
     Args:
         tell: told of what could not be delivered.
+        show: takes an alert on standard output, which comes last: somebody may read it no more. It raises `CordonError`
+            where it is not taken.
 
     Returns:
         How many alerts still have a way to go.
@@ -57,18 +61,21 @@ def deliver(
         ways.append(("file", lambda alert: append(Path(str(saved.alert_file)), alert)))
     if saved.webhook is not None:
         ways.append(("webhook", lambda alert: post(saved, alert, environment=environment, sleep=sleep)))
+    if show is not None:
+        ways.append(("stdout", show))
+    alerts = folder.alerts()
     for way, send in ways:
-        for alert in folder.alerts():
+        for alert in alerts:
             if folder.is_delivered(alert, way):
                 continue
             try:
                 send(alert)
+                folder.delivered(alert, way)
             except CordonError as error:
                 tell(f"warning: an alert is kept and sent again at the next run: {error}")
                 waiting.add(alert.id)
-                # What comes after it waits too: alerts arrive in their order.
+                # What comes after it waits too: alerts arrive in their order. Other ways go on.
                 break
-            folder.delivered(alert, way)
     return len(waiting)
 
 
@@ -84,12 +91,23 @@ def append(path: Path, alert: Alert) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, OWNER_ONLY)
         with os.fdopen(handle, "r+b") as file:
             # A line that a crash has cut off must not swallow this one.
-            os.write(handle, (b"" if _ends_a_line(file) else b"\n") + line.encode())
+            write_all(handle, (b"" if _ends_a_line(file) else b"\n") + line.encode())
             os.fsync(handle)
         if is_new:
             sync_folder(path.parent)
     except OSError as error:
         raise Misconfigured(f"cannot write alerts to {path}: {error.strerror}") from None
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Write every byte: a full disk takes some of them, and says so at the next.
+
+    Raises:
+        OSError: they are not all out.
+    """
+    left = memoryview(content)
+    while left:
+        left = left[os.write(handle, left) :]
 
 
 def _ends_a_line(file: IO[bytes]) -> bool:
@@ -114,12 +132,15 @@ def post(saved: Saved, alert: Alert, *, environment: Mapping[str, str], sleep: C
     secret = secret_of(saved, environment)
     if secret is not None:
         headers[SIGNATURE] = f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"
+    end = time.monotonic() + SECONDS
     for wait in (*WAITS, None):
-        why = _sent(urllib.request.Request(url, body, headers, method="POST"))  # noqa: S310 - check_webhook has seen it
+        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - check_webhook has seen it
+        why = _sent(request, end)
         if why is None:
             return
-        if wait is not None:
-            sleep(wait)
+        if wait is None or time.monotonic() + wait >= end:
+            break
+        sleep(wait)
     raise Unavailable(f"the webhook at {_place(url)} did not take it: {why}")
 
 
@@ -181,14 +202,20 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         del req, fp, code, msg, headers, newurl
 
 
-def _sent(request: urllib.request.Request) -> str | None:
+def _sent(request: urllib.request.Request, end: float) -> str | None:
     """None where it was taken, or else why not; in words of ours, since a server's may hold anything."""
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    with deadline(end) as line:
+        why = _answered(request, line)
+    return why if why is None or time.monotonic() < end else f"nothing in {SECONDS:.0f} seconds"
+
+
+def _answered(request: urllib.request.Request, line: Deadline) -> str | None:
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), *handlers_by(line)]
     if _is_loopback(urlsplit(request.full_url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     try:
-        # Certificates are verified against the system's authorities: the default context does.
-        with urllib.request.build_opener(*handlers).open(request, timeout=SECONDS) as response:
+        # Nothing of what it says is read beyond its status.
+        with urllib.request.build_opener(*handlers).open(request, timeout=line.left) as response:
             return None if 200 <= response.status < 300 else f"status {response.status}"
     except urllib.error.HTTPError as error:
         error.close()
@@ -196,7 +223,7 @@ def _sent(request: urllib.request.Request) -> str | None:
         return f"status {error.code}{moved}"
     except urllib.error.URLError as error:
         return f"{error.reason}" if str(error.reason).isprintable() else "it cannot be reached"
-    except (OSError, HTTPException, UnicodeError) as error:
+    except (OSError, HTTPException, UnicodeError, ValueError) as error:
         return f"{type(error).__name__}"
 
 

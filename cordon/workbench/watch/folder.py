@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,18 +22,16 @@ from pydantic import BaseModel, ValidationError
 from cordon.analyst.client import Client
 from cordon.configfile import faults
 from cordon.envelope import Signer, from_json, key_id, open_envelope, seal, to_json
-from cordon.errors import Malformed, Misconfigured, Refused, Untrusted
+from cordon.errors import CordonError, Malformed, Misconfigured, Refused, Untrusted
 from cordon.keyfile import OWNER_ONLY, sync_folder, write_new
 from cordon.units import Digest
 from cordon.wire.signed import payload_hash
 from cordon.workbench.watch.account import ENTRIES, Account, AnyKind, Compared, Found, Reserved, Settled
 from cordon.workbench.watch.alert import Alert
+from cordon.workbench.watch.held import held, mark_of
 from cordon.workbench.watch.saved import NAME, Saved, check_name
 
-if sys.platform != "win32":
-    import fcntl
-
-FOLDER = "watches"
+FOLDER, REMOVED = "watches", ".removed"
 WATCH = "application/vnd.cordon.watch.v1+json"
 ENTRY = "application/vnd.cordon.watch-entry.v1+json"
 ALERT = "application/vnd.cordon.watch-alert.v1+json"
@@ -85,21 +83,38 @@ class Watches:
             raise Refused(f"there is no watch {name!r}", hint=f"your watches: {known}")
         return Folder(path, self._signer, self._keys)
 
+    def others(self, name: str) -> Iterator[Folder]:
+        """Every watch but one, also those that were put aside; those that cannot be read are left out."""
+        for path in (*self._path.glob("*/watch.json"), *(self._path / REMOVED).glob("*/watch.json")):
+            if path.parent != self._path / name:
+                with suppress(CordonError, OSError):
+                    yield Folder(path.parent, self._signer, self._keys, aside=path.parent.parent.name == REMOVED)
+
     def remove(self, name: str) -> Path:
         """Put a watch aside: it asks nothing any more, and what it has spent and found can still be read.
+
+        One that is damaged, or was signed by an earlier key, is put aside by its name: nothing of it is trusted.
 
         Returns:
             Where it lies now.
 
         Raises:
             Refused: there is none of that name, or it is running.
+            Misconfigured: it cannot be moved.
         """
-        folder = self.open(name)
-        with folder.locked():
-            aside = self._path / ".removed"
+        path = self._path / check_name(name)
+        if not path.is_dir():
+            self.open(name)
+        with held(path):
+            aside = self._path / REMOVED
             _make(aside)
-            target = aside / f"{name}-{folder.watch_id.hex()[:16]}"
-            folder.path.rename(target)
+            target = aside / f"{name}-{mark_of(path / 'watch.json')}"
+            while target.exists():
+                target = aside / f"{name}-{secrets.token_hex(8)}"
+            try:
+                path.rename(target)
+            except OSError as error:
+                raise Misconfigured(f"cannot put {path} aside: {error.strerror}") from None
             sync_folder(self._path)
         return target
 
@@ -107,8 +122,13 @@ class Watches:
 class Folder:
     """One watch's files."""
 
-    def __init__(self, path: Path, signer: Signer, keys: Mapping[Digest, Ed25519PublicKey]) -> None:
+    def __init__(
+        self, path: Path, signer: Signer, keys: Mapping[Digest, Ed25519PublicKey], *, aside: bool = False
+    ) -> None:
         """Read the saved question.
+
+        Args:
+            aside: it was put aside, under a name that is longer than the watch's.
 
         Raises:
             Untrusted: it was changed by somebody else.
@@ -119,7 +139,7 @@ class Folder:
         self.path, self._signer, self._keys = path, signer, keys
         payload, self.watch_id = self._read(path / "watch.json", WATCH)
         self.saved = _parsed(Saved, payload, path / "watch.json")
-        if self.saved.name != path.name:
+        if self.saved.name != path.name and not aside:
             raise Untrusted(f"{path} holds the watch {self.saved.name!r}")
         self._last = self.watch_id
         self._count = 0
@@ -129,21 +149,10 @@ class Folder:
         """Hold the watch: two runs at once would both spend.
 
         Raises:
-            Refused: another run holds it.
+            Busy: another run holds it.
         """
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, OWNER_ONLY)
-        try:
-            if sys.platform != "win32":
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise Refused(
-                f"watch {self.saved.name!r} is being run by another process", hint="nothing was asked here"
-            ) from None
-        try:
+        with held(self.path):
             yield
-        finally:
-            os.close(handle)
 
     def account(self) -> Account:
         """Every entry, verified, added up.
@@ -192,16 +201,23 @@ class Folder:
         self._once(self.path / "alerts" / f"{alert.id}.json", to_json(envelope).encode())
 
     def alerts(self) -> list[Alert]:
-        """Every alert, oldest first.
+        """Every alert that verifies, oldest first."""
+        return self.outbox()[0]
 
-        Raises:
-            Untrusted: one was changed by somebody else.
-        """
-        found = []
-        for path in (self.path / "alerts").glob("*.json"):
-            payload, _ = self._read(path, ALERT)
-            found.append(_parsed(Alert, payload, path))
-        return sorted(found, key=lambda alert: (alert.at, alert.id))
+    def outbox(self) -> tuple[list[Alert], list[str]]:
+        """Every alert, oldest first; and why others are not sent: they are damaged, or somebody has changed them."""
+        found, damaged = [], []
+        for path in sorted((self.path / "alerts").glob("*.json")):
+            try:
+                payload, _ = self._read(path, ALERT)
+                alert = _parsed(Alert, payload, path)
+                if path.stem != alert.id:
+                    raise Untrusted(f"{path} holds another alert")
+            except CordonError as error:
+                damaged.append(str(error))
+            else:
+                found.append(alert)
+        return sorted(found, key=lambda alert: (alert.at, alert.id)), damaged
 
     def is_delivered(self, alert: Alert, way: str) -> bool:
         """Whether an alert has gone one way."""

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from cordon.errors import Unavailable
-from cordon.workbench.watch.account import Account
+from cordon.workbench.watch.account import Account, BudgetEnded
+from cordon.workbench.watch.held import Busy
 from cordon.workbench.watch.saved import Saved
 from cordon.workbench.watch.schedule import next_slot, slot_of
 
@@ -18,6 +19,8 @@ AGAIN_SECONDS = 3_600.0
 """After so long the loop looks again where a release is due that no force has new records for, where nobody could be
 reached, and where an alert was not taken.
 """
+
+DAY_SECONDS = 86_400.0
 
 
 async def keep_running(one: Callable[[], float], notes: Console, *, now: Callable[[], float] = time.time) -> None:
@@ -28,19 +31,30 @@ async def keep_running(one: Callable[[], float], notes: Console, *, now: Callabl
         now: seconds since 1970-01-01 UTC.
 
     Raises:
-        CordonError: it cannot go on. A federation that cannot be reached is tried again.
+        CordonError: it cannot go on. A federation that cannot be reached, and a watch that another process runs, is
+            tried again; a budget that has ended begins anew with the year.
     """
     loop = asyncio.get_running_loop()
     while True:
         try:
             wait = await loop.run_in_executor(None, one)
-        except Unavailable as error:
-            notes.print(f"warning: {error}; trying again later", style="yellow", highlight=False, markup=False)
+        except (Unavailable, Busy) as error:
+            _warn(notes, f"{error}; trying again later")
             wait = AGAIN_SECONDS
+        except BudgetEnded as error:
+            _warn(notes, f"{error}; asleep until the year ends")
+            # Looking again spends nothing, and sends what was not taken.
+            wait = min(
+                DAY_SECONDS, max(AGAIN_SECONDS, datetime(error.period + 1, 1, 1, tzinfo=UTC).timestamp() - now())
+            )
         due = now() + wait
         # In short sleeps: the clock of a sleep may stand still while a machine does.
         while (left := due - now()) > 0:  # noqa: ASYNC110 - it is the clock that is waited for
             await asyncio.sleep(min(left, AGAIN_SECONDS))
+
+
+def _warn(notes: Console, text: str) -> None:
+    notes.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def until_due(saved: Saved, account: Account, now: float) -> float:

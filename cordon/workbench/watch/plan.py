@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -15,24 +16,21 @@ from cordon.analyst.compose import check_purpose, cost_of_epsilon
 from cordon.analyst.times import utc
 from cordon.errors import QuestionRefused, Refused
 from cordon.estimate.interval import REACH_95
-from cordon.query.model import MeasureKind
-from cordon.query.statement import Statement
 from cordon.units import Rho, exact_text
 from cordon.workbench.explanation import Explanation
 from cordon.workbench.pricing import exactly
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import Account
 from cordon.workbench.watch.change import FALSE_ALARMS
-from cordon.workbench.watch.delivery import check_webhook, secret_of
+from cordon.workbench.watch.checks import cautions, check_natural, natural_of
+from cordon.workbench.watch.delivery import check_webhook
 from cordon.workbench.watch.outlook import AtForce, at_forces
-from cordon.workbench.watch.release import asking_the_same
+from cordon.workbench.watch.own import asking_the_same, watches_of_the_same
 from cordon.workbench.watch.saved import (
     Against,
-    Natural,
     Saved,
     check_name,
     facts,
-    kinds_of,
     read_statement,
 )
 from cordon.workbench.watch.schedule import Every
@@ -52,7 +50,8 @@ class Wanted:
     """Epsilon at the federation's delta that is set aside for each calendar year."""
     attempts: int | None = None
     against: Against = Against.LAST
-    natural: Natural = Natural.POISSON
+    natural: str = "poisson"
+    """`poisson`, `none`, or how many times as much as independent records they vary."""
     least_change: str = "0"
     """A share, or a percentage."""
     alert_file: str | None = None
@@ -148,38 +147,69 @@ def make_saved(wanted: Wanted, session: Session, *, now: int) -> Saved:
     """
     federation = session.federation()
     statement, contract = read_statement(wanted.sql, federation)
-    _check_natural(statement, wanted.natural)
+    natural, times = natural_of(wanted.natural)
+    check_natural(statement, natural)
     check_purpose(wanted.purpose, federation.manifest)
     manifest = federation.manifest
     price, budget = exactly("--epsilon", wanted.epsilon), exactly("--budget", wanted.budget)
     cost = cost_of_epsilon(price, manifest, wanted.attempts)
-    set_aside = rho_for_epsilon(budget, float(manifest.delta)) if budget > 0 else Rho(0)
+    if budget <= 0:
+        raise Refused(f"--budget takes an epsilon above zero, got {wanted.budget}")
+    set_aside = rho_for_epsilon(budget, float(manifest.delta))
     if set_aside.nano < cost.rho.nano * cost.attempts:
         raise Refused(
             f"a budget of epsilon {wanted.budget} a year does not cover one release: epsilon {wanted.epsilon} over "
             f"{cost.attempts} attempts is epsilon {manifest.epsilon(cost.rho * cost.attempts):.4g}",
             hint="set more aside, ask at a smaller --epsilon, or with --attempts 1",
         )
-    saved = Saved(
-        name=check_name(wanted.name),
-        created_at=now,
-        sql=statement.sql,
-        purpose=wanted.purpose,
-        epsilon=exact_text(price),
-        nano_rho=cost.rho.nano,
-        attempts=cost.attempts,
-        budget_nano=set_aside.nano,
-        every=wanted.every,
-        against=wanted.against,
-        natural=wanted.natural,
-        least_change=share(wanted.least_change),
-        alert_file=wanted.alert_file,
-        webhook=None if wanted.webhook is None else check_webhook(wanted.webhook),
-        secret_file=wanted.secret_file,
-        secret_env=wanted.secret_env,
-        **facts(statement, contract, manifest),
+    saved = _saved(
+        {
+            "name": check_name(wanted.name),
+            "created_at": now,
+            "sql": statement.sql,
+            "purpose": wanted.purpose,
+            "epsilon": exact_text(price),
+            "nano_rho": cost.rho.nano,
+            "attempts": cost.attempts,
+            "budget_nano": set_aside.nano,
+            "every": wanted.every,
+            "against": wanted.against,
+            "natural": natural,
+            "times": times,
+            "least_change": share(wanted.least_change),
+            "alert_file": wanted.alert_file,
+            "webhook": None if wanted.webhook is None else check_webhook(wanted.webhook),
+            "secret_file": wanted.secret_file,
+            "secret_env": wanted.secret_env,
+            **facts(statement, contract, manifest),
+        }
     )
     return saved.model_copy(update={"earlier": tuple(query.hex() for query, _ in asking_the_same(session, saved))})
+
+
+OPTIONS = {
+    "budget_nano": "--budget", "nano_rho": "--epsilon", "epsilon": "--epsilon", "attempts": "--attempts",
+    "purpose": "--purpose", "least_change": "--least-change", "alert_file": "--alert-file", "webhook": "--webhook",
+    "secret_file": "--webhook-secret-file", "secret_env": "--webhook-secret-env", "sql": "the statement",
+}  # fmt: skip
+"""What people call the fields of `Saved` that they have given."""
+
+
+def _saved(fields: dict[str, Any]) -> Saved:
+    try:
+        return Saved.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        why = first["msg"].removeprefix("Value error, ")
+        raise Refused(f"{OPTIONS.get(name, name)} cannot be kept: {why[:1].lower()}{why[1:]}") from None
+
+
+def cautions_of(saved: Saved, session: Session) -> tuple[str, ...]:
+    """What whoever adds a watch should think of, from what was fetched before, in sentences."""
+    same = watches_of_the_same(session, saved)
+    found = [f"watch {other!r} asks the same: each pays for its own releases" for other in same]
+    return (*found, *cautions(saved, *read_statement(saved.sql, session.federation(cached=True))))
 
 
 def year_plan(saved: Saved, session: Session, account: Account, *, now: int) -> YearPlan:
@@ -232,27 +262,6 @@ def share(text: str) -> float:
     if not 0 <= value <= 1000:
         raise QuestionRefused(f"--least-change takes a share such as 10%, got {text!r}")
     return value
-
-
-def check_secret(wanted: Wanted, saved: Saved, environment: dict[str, str]) -> None:
-    """Find out before a watch is added whether its webhook's secret can be read.
-
-    Raises:
-        Refused: a secret is named and no webhook, or two secrets.
-        Misconfigured: it cannot be read.
-    """
-    named = [item for item in (wanted.secret_file, wanted.secret_env) if item is not None]
-    if len(named) > 1 or (named and wanted.webhook is None):
-        raise Refused("one secret signs what goes to one webhook", hint="give --webhook and one of the two secrets")
-    secret_of(saved, environment)
-
-
-def _check_natural(statement: Statement, natural: Natural) -> None:
-    if natural is Natural.POISSON and MeasureKind.SUM in kinds_of(statement):
-        raise QuestionRefused(
-            "how a sum varies by itself is not known, so that an alert could not tell change from it",
-            hint="watch counts, or say --natural none: alerts then tell that the records differ, and no more",
-        )
 
 
 def _percent(value: float | None) -> str:

@@ -12,24 +12,31 @@ from cordon.analyst.federation import Federation
 from cordon.analyst.times import utc
 from cordon.analyst.vintages import declared
 from cordon.contract import Contract
-from cordon.errors import CordonError, QueryFailed, Refused, Unavailable
+from cordon.errors import CordonError, Misconfigured, QueryFailed, Refused
 from cordon.query.model import Query
 from cordon.query.statement import Statement
 from cordon.units import Digest
 from cordon.wire.messages import Event
-from cordon.wire.signed import peek, question_digest
+from cordon.wire.signed import peek
 from cordon.workbench.answer import Answer
 from cordon.workbench.session import Session
 from cordon.workbench.watch.account import AnyKind, BudgetEnded, Compared, Found, Release, Reserved, Settled
 from cordon.workbench.watch.alert import Alert, change_alert, stopped_alert
 from cordon.workbench.watch.change import findings
+from cordon.workbench.watch.clock import check_clock, register_time
 from cordon.workbench.watch.comparing import compared
 from cordon.workbench.watch.folder import Folder
+from cordon.workbench.watch.own import (
+    asking_the_same,
+    asks,
+    charged,
+    has_answer,
+    kept_answer,
+    kept_digest,
+    of_other_watches,
+)
 from cordon.workbench.watch.saved import Saved, Strange, check_same
 from cordon.workbench.watch.schedule import named, next_slot, slot_of
-
-CLOCK_SECONDS = 3_600
-"""Most that clock and register may be apart where a new year's budget begins. docs/privacy.md §5."""
 
 Tell = Callable[[str], None]
 OnEvent = Callable[[Event], None]
@@ -97,27 +104,6 @@ def run_release(
             raise
 
 
-def asking_the_same(session: Session, saved: Saved) -> list[tuple[Digest, int]]:
-    """Own queries that ask a watch's question at its cost and for its purpose, oldest first, and what each may cost
-    in nano-rho; those that cannot be read are left out.
-    """
-    workspace = session.client.workspace
-    found = []
-    for query_hash, _ in reversed(workspace.queries()):
-        try:
-            query = peek(Query, workspace.signed(query_hash)[1])
-        except CordonError:
-            continue
-        terms = query.terms
-        if (terms.rho, terms.purpose) == (saved.rho, saved.purpose) and _asks(query, saved):
-            found.append((query_hash, terms.rho.nano * terms.attempts))
-    return found
-
-
-def _asks(query: Query, saved: Saved) -> bool:
-    return question_digest(query.question).hex() == saved.question
-
-
 class _Running:
     """A run that holds the watch's lock."""
 
@@ -128,7 +114,7 @@ class _Running:
     def go(self, *, anew: bool) -> Run:
         federation = self._session.federation()
         statement, contract = check_same(self._saved, federation)
-        taken_up = self._take_up(statement, contract)
+        taken_up = self._take_up(federation, statement, contract)
         if taken_up is not None:
             return taken_up
         slot = slot_of(self._saved.every, self._now)
@@ -141,8 +127,9 @@ class _Running:
         if last is not None and not anew and not _differs(declares, last.declared):
             text = f"no force declares other records than at the release of {self._named(last.slot)}"
             return Run(Came.UNCHANGED, f"{text}: nothing was asked, and nothing was spent")
-        period = self._period(federation)
+        period = max(utc(self._now).year, self._account.period, utc(self._saved.created_at).year)
         self._account.check_room(self._saved, period)
+        check_clock(self._session.client, federation, self._now)
         nano = self._saved.most.nano
         # Before anybody hears of it: a crash from here on can waste budget, and never mint it.
         self._write(Reserved, slot=slot.isoformat(), period=period, nano=nano, declared=declares)
@@ -150,7 +137,7 @@ class _Running:
 
     # What an earlier run, or whoever put the account back, has left
 
-    def _take_up(self, statement: Statement, contract: Contract) -> Run | None:
+    def _take_up(self, federation: Federation, statement: Statement, contract: Contract) -> Run | None:
         unwritten = self._unwritten()
         left = self._account.open
         run = None
@@ -160,42 +147,42 @@ class _Running:
         elif left is not None:
             self._tell("warning: a run broke off before its query was kept: what it had reserved counts as spent")
             self._write(Settled, release=left.number, query=None, nano=left.nano, answered=False)
-        for query_hash, nano in unwritten:
-            self._tell(f"warning: query {query_hash.hex()[:16]} asks the same and was not written down: it counts too")
-            period = max(utc(self._now).year, self._account.period)
-            self._write(Found, query=query_hash.hex(), period=period, nano=nano)
+        for query_hash, query in unwritten:
+            name = query_hash.hex()
+            self._tell(f"warning: query {name[:16]} asks the same and was not written down: it counts too")
+            nano = charged(query, self._kept(name))
+            self._write(Found, query=name, period=self._period(federation), nano=nano)
         for release in self._account.answered:
             if not release.compared:
                 run = self._compared(release, self._recalled(release), statement, contract)
         return run
 
-    def _unwritten(self) -> list[tuple[Digest, int]]:
+    def _period(self, federation: Federation) -> int:
+        """The year that what was found belongs to: never one that only a clock says has begun."""
+        register = register_time(self._session.client, federation, self._tell)
+        return max(utc(register).year, utc(self._saved.created_at).year, self._account.period)
+
+    def _unwritten(self) -> list[tuple[Digest, Query]]:
         known = self._account.queries | {*self._saved.earlier}
-        return [item for item in asking_the_same(self._session, self._saved) if item[0].hex() not in known]
+        found = [item for item in asking_the_same(self._session, self._saved) if item[0].hex() not in known]
+        others = of_other_watches(self._session, self._saved) if found else frozenset()
+        return [item for item in found if item[0].hex() not in others]
 
     def _followed(self, release: Release, query_hash: Digest, statement: Statement, contract: Contract) -> Run:
+        name = query_hash.hex()
         try:
-            answer = self._session.follow(query_hash.hex(), on_event=self._on_event)
+            kept = has_answer(self._session, name)
+            # What lies on the disk is checked; what comes from the federation is verified as it comes.
+            answer = kept_answer(self._session, name) if kept else self._session.follow(name, on_event=self._on_event)
         except Refused as error:
-            return self._failed(release, query_hash.hex(), error)
+            return self._failed(release, name, error)
+        except Misconfigured as error:
+            if not has_answer(self._session, name):
+                raise
+            return self._failed(release, name, error)
         return self._settled(release, answer, statement, contract)
 
     # A release
-
-    def _period(self, federation: Federation) -> int:
-        """The year whose budget is used: it never goes back, and a new one needs clock and register to agree."""
-        year, newest = utc(self._now).year, self._account.period
-        if year <= max(newest, utc(self._saved.created_at).year):
-            return max(newest, utc(self._saved.created_at).year)
-        client = self._session.client
-        line = client.line(federation.manifest)
-        line.show(client.channel, ())
-        if abs(line.accepted.time - self._now) > CLOCK_SECONDS:
-            raise Unavailable(
-                f"the clock says that {year} has begun, and the register does not: no new year's budget is used",
-                hint="set the clock, or wait until the register is signed anew",
-            )
-        return year
 
     def _asked(self, release: Release, statement: Statement, contract: Contract) -> Run:
         saved = self._saved
@@ -218,7 +205,7 @@ class _Running:
             raise
         return self._settled(release, answer, statement, contract)
 
-    def _failed(self, release: Release, query: str, error: Refused) -> Run:
+    def _failed(self, release: Release, query: str, error: CordonError) -> Run:
         # Who was charged before it failed is for the register to say; until then it counts in full.
         self._write(Settled, release=release.number, query=query, nano=release.nano, answered=False)
         text = f"the release of {self._named(release.slot)} has no answer, and counts in full: {error}"
@@ -227,12 +214,14 @@ class _Running:
     def _settled(self, release: Release, answer: Answer, statement: Statement, contract: Contract) -> Run:
         _, envelope = self._session.client.workspace.signed(Digest(bytes.fromhex(answer.query_id)))
         asked = peek(Query, envelope)
-        if not _asks(asked, self._saved):
+        if not asks(asked, self._saved):
             # The catalogue changed between the check and the question: it was paid for, and is not a release.
             self._write(Settled, release=release.number, query=answer.query_id, nano=release.nano, answered=False)
             raise Strange(self._saved.name, ("the federation's catalogue changed while it was asked",))
-        nano = asked.terms.rho.nano * answer.cost.attempts
-        self._write(Settled, release=release.number, query=answer.query_id, nano=nano, answered=True)
+        self._write(
+            Settled, release=release.number, query=answer.query_id, nano=charged(asked, answer), answered=True,
+            answer=kept_digest(self._session, answer.query_id),
+        )  # fmt: skip
         return self._compared(self._account.answered[-1], answer, statement, contract)
 
     # Comparing
@@ -252,7 +241,7 @@ class _Running:
         if answer is None or earlier is None or before is None:
             return (), "released; there is nothing to compare it with"
         saved = self._saved
-        comparison = compared(before, answer, statement, contract, saved.natural)
+        comparison = compared(before, answer, statement, contract, saved)
         for note in comparison.notes:
             self._tell(note)
         found = findings(comparison.pairs, releases=saved.every.most_a_year, least_change=saved.least_change)
@@ -266,9 +255,15 @@ class _Running:
 
     def _recalled(self, release: Release) -> Answer | None:
         try:
-            return self._session.recall(str(release.query))
+            return kept_answer(self._session, str(release.query), release.answer)
         except CordonError as error:
-            self._tell(f"warning: the answer of {self._named(release.slot)} cannot be read: {error}")
+            self._tell(f"warning: the answer of {self._named(release.slot)} cannot be compared with: {error}")
+            return None
+
+    def _kept(self, query_id: str) -> Answer | None:
+        try:
+            return kept_answer(self._session, query_id)
+        except CordonError:
             return None
 
     def _write(self, kind: AnyKind, **fields: object) -> None:

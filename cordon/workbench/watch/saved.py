@@ -86,6 +86,8 @@ class Saved(Kept):
     every: Annotated[Every, Field(strict=False)]
     against: Annotated[Against, Field(strict=False)]
     natural: Annotated[Natural, Field(strict=False)]
+    times: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """Variance of the records, in those of records that come independently of one another."""
     least_change: Annotated[float, Field(ge=0, le=1000)]
     """Share of the earlier estimate below which a change raises no alert."""
     alert_file: Text | None = None

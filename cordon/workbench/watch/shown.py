@@ -12,28 +12,46 @@ from rich.text import Text
 
 from cordon.accounting import epsilon
 from cordon.analyst.times import utc
-from cordon.errors import CordonError
+from cordon.errors import CordonError, Unavailable
 from cordon.units import Rho, exact_number
 from cordon.workbench.explanation import Explanation
 from cordon.workbench.output import Format, Sheet, Value, write_sheet
 from cordon.workbench.watch.account import Account
-from cordon.workbench.watch.folder import Folder, Watches
+from cordon.workbench.watch.alert import Alert
+from cordon.workbench.watch.delivery import write_all
+from cordon.workbench.watch.folder import Watches
 from cordon.workbench.watch.plan import YearPlan, least_seen
 from cordon.workbench.watch.saved import Saved
 from cordon.workbench.watch.schedule import named, next_slot
 
-LISTED = ("name", "every", "releases", "last", "next", "spent_epsilon", "budget_epsilon", "sql")
+LISTED = ("name", "every", "releases", "last", "next", "spent_epsilon", "budget_epsilon", "sql", "damaged_alerts")
 
 
-def tell_alerts(folder: Folder, form: Format) -> None:
-    """To standard output, each alert at least once."""
-    for alert in folder.alerts():
-        if folder.is_delivered(alert, "stdout"):
-            continue
-        lines = [json.dumps(alert.body(), ensure_ascii=False)] if form is Format.JSON else alert.lines()
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+def show_alert(alert: Alert, form: Format) -> None:
+    """To standard output, whole or not at all.
+
+    Raises:
+        Unavailable: nobody takes it there.
+    """
+    lines = [json.dumps(alert.body(), ensure_ascii=False)] if form is Format.JSON else alert.lines()
+    text = "".join(f"{line}\n" for line in lines)
+    try:
+        _put(text)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "it is closed"
+        raise Unavailable(f"standard output did not take it: {why}") from None
+
+
+def _put(text: str) -> None:
+    sys.stdout.flush()
+    try:
+        handle = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        sys.stdout.write(text)
         sys.stdout.flush()
-        folder.delivered(alert, "stdout")
+        return
+    # Past the buffer: what stayed in it would be written, and fail, once more when the program ends.
+    write_all(handle, text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
 
 
 def show_plan(saved: Saved, planned: YearPlan, form: Format, explanation: Explanation | None = None) -> None:
@@ -84,7 +102,7 @@ def listed(watches: Watches, name: str, now: int) -> tuple[Value, ...]:
         folder = watches.open(name)
         saved, account = folder.saved, folder.account()
     except CordonError as error:
-        return (name, "damaged", *[None] * 5, str(error))
+        return (name, "damaged", *[None] * 5, f"{error}; 'cordon watch remove {name}' puts it aside", None)
     newest = account.newest_slot
     return (
         saved.name, str(saved.every), len(account.answered),
@@ -92,6 +110,7 @@ def listed(watches: Watches, name: str, now: int) -> tuple[Value, ...]:
         "due" if newest is None else next_slot(saved.every, newest).isoformat(),
         epsilon_of(account.spent(max(utc(now).year, account.period)).nano, saved),
         epsilon_of(saved.budget_nano, saved), " ".join(saved.sql.split()),
+        len(folder.outbox()[1]),
     )  # fmt: skip
 
 
