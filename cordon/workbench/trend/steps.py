@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 from ruptures import KernelCPD
+from scipy import stats
 
 from cordon.workbench.trend.model import LEAST_FREEDOM, Array, Guard, Sequel, Whitened, whitened
 
@@ -35,6 +36,9 @@ DATES_REACH = 7.35
 """Fall of twice the log-likelihood that bounds the dates of a change: 95 % where the step is small against the noise,
 more where it is large, since the likelihood around the true date is the maximum of two Brownian motions with drift:
 (1 - exp(-c / 2))^2 = 0.95 (Siegmund 1986)."""
+
+_ALONE = 1e-9
+"""What a fit leaves of a value that nothing but it explains."""
 
 POWER = 0.8
 _POWER_QUANTILE = 0.8416
@@ -132,6 +136,51 @@ def places_of(sequel: Sequel, scan: Scan, level: float) -> tuple[int, ...]:
         found = found[:weakest] + found[weakest + 1 :]
     # The scan has found a step: at least that one stands.
     return single
+
+
+def standing(sequel: Sequel, places: tuple[int, ...], reach: float) -> tuple[int, ...]:
+    """The steps whose size is told from nothing, and that would be a difference without any single value.
+
+    Args:
+        reach: deviations on either side of a size that was sought. Without a value those of one place do, but where a
+            single wave stands for the season: any other season is then a part of the variance.
+    """
+    while places:
+        one = float(stats.t.ppf(0.975, max(len(sequel.values) - sequel.columns(places).shape[1] - 1, 1)))
+        without = reach if sequel.guard is Guard.WAVE else one
+        strengths = np.minimum(
+            np.sqrt(_strengths(sequel, places)) / reach, _without_any(sequel, places) / without
+        )
+        weakest = int(np.argmin(strengths))
+        if strengths[weakest] > 1:
+            break
+        places = places[:weakest] + places[weakest + 1 :]
+    return places
+
+
+def _without_any(sequel: Sequel, places: tuple[int, ...]) -> Array:
+    """The least size of each step where one value is left out, in its deviations; 0 or less where it hangs on one.
+
+    Leaving a value out is a column of its own (Belsley, Kuh and Welsch 1980), so that nothing is fitted anew: with
+    the residual r of a value whose leverage is h, sizes move by the value's weight in them times r / (1 - h).
+    """
+    columns = sequel.columns(places) / np.sqrt(sequel.variances)[:, None]
+    values = sequel.values / np.sqrt(sequel.variances)
+    count, steps = len(values), len(places)
+    solved = np.linalg.pinv(columns)
+    spread, found = solved @ solved.T, solved @ values
+    left = values - columns @ found
+    free = 1 - np.einsum("ij,ji->i", columns, solved)
+    of_steps, freedom = solved[-steps:], count - columns.shape[1]
+    sizes, variances = found[-steps:], np.diag(spread)[-steps:]
+    alone = free <= _ALONE
+    share = np.where(alone, 1.0, free)
+    # Signs count: a size that turns without one value hangs on it.
+    moved = (sizes[:, None] - of_steps * (left / share)) * np.sign(sizes)[:, None]
+    wider = variances[:, None] + np.square(of_steps) / share
+    excesses = np.maximum(1.0, (left @ left - np.square(left) / share) / max(freedom - 1, 1))
+    without = np.where(alone & (np.abs(of_steps) > _ALONE), 0.0, moved / np.sqrt(wider * excesses))
+    return np.asarray(without.min(axis=1))
 
 
 def _strengths(sequel: Sequel, places: Sequence[int]) -> Array:
