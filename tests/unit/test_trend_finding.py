@@ -23,7 +23,7 @@ from cordon.workbench.trend.reading import cautions, readings
 from cordon.workbench.trend.season import without_season
 from cordon.workbench.trend.series import read_panel
 from cordon.workbench.trend.showing import COLUMNS, sheet_of
-from cordon.workbench.trend.steps import _segmented, places_of, scanned
+from cordon.workbench.trend.steps import _segmented, _without_any, places_of, scanned
 
 SIGMA = 10.0
 
@@ -103,6 +103,21 @@ def test_an_odd_month_is_no_new_level():
         assert not one(values).steps
     # One that lasts is.
     assert one(1000 + 400.0 * (np.arange(24) >= 14) + drawn(22, 24, 33.0)).steps
+
+
+def test_leaving_a_value_out_is_fitting_without_it():
+    """The size of a step without each value, found at once, is that of as many regressions."""
+    values = 1000 + 200.0 * (np.arange(30) >= 17) + drawn(23, 30, 45.0)
+    (of,) = (sought(group, Grain.MONTH, counts=True, season=True) for group in of_rows(values[None, :], SIGMA).groups)
+    sequel, strengths = of.sequel, []
+    for at in range(30):
+        kept = np.arange(30) != at
+        columns = sequel.columns((17,))[kept] / np.sqrt(sequel.variances[kept])[:, None]
+        standard = (sequel.values / np.sqrt(sequel.variances))[kept]
+        size = np.linalg.lstsq(columns, standard, rcond=None)[0]
+        left = np.square(standard - columns @ size).sum() / (29 - columns.shape[1])
+        strengths.append(size[-1] / np.sqrt(np.linalg.inv(columns.T @ columns)[-1, -1] * max(1.0, left)))
+    assert _without_any(sequel, (17,)) == pytest.approx([min(strengths)])
 
 
 def test_two_steps_are_two_steps():

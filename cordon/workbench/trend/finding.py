@@ -19,7 +19,7 @@ from cordon.workbench.trend.model import LEAST_FREEDOM, Array, Fitted, Guard, Se
 from cordon.workbench.trend.periods import Grain, label_of
 from cordon.workbench.trend.season import without_season
 from cordon.workbench.trend.series import GroupSeries, Panel, Place
-from cordon.workbench.trend.steps import Scan, dates_of, places_of, scanned, standing
+from cordon.workbench.trend.steps import Scan, dates_of, places_of, reach_without, scanned, standing
 from cordon.workbench.trend.year import Pairs, YearSeen, each_against, pairs_of, year_seen
 
 
@@ -129,8 +129,15 @@ def _group(series: GroupSeries, one: Sought, grain: Grain, adjusted: Iterator[fl
         drift_beside=amount(_drift(final), reach) if steps else None,
         steps=steps,
         is_uneven=step_p <= FALSE_ALARM and not steps,
-        least_step=math.nan if scan is None else scan.least_seen(FALSE_ALARM / together.tests),
+        least_step=_least_step(sequel, scan, together),
     )
+
+
+def _least_step(sequel: Sequel, scan: Scan | None, together: Together) -> float:
+    if scan is None:
+        return math.nan
+    without = reach_without(sequel, math.sqrt(scan.threshold(FALSE_ALARM / together.groups)))
+    return scan.least_seen(FALSE_ALARM / together.tests, without)
 
 
 def _year(one: Sought, final: Fitted, reach: float, p_adjusted: float, grain: Grain) -> YearBefore | None:

@@ -92,7 +92,8 @@ def _unseen(group: GroupTrend, trend: Trend) -> Iterator[str]:
         level = sum(point.estimate for point in group.points) / len(group.points)
         share = f" ({percent(group.least_step / level)})" if level > group.least_step / 10 else ""
         size = f"{number(group.least_step)} a {trend.grain}{share}"
-        yield f"a lasting jump of less than about {size} would hardly be seen"
+        dated = ", and of one of less than twice that no date be named" if group.guard is Guard.WAVE else ""
+        yield f"a lasting jump of less than about {size} would hardly be seen{dated}"
 
 
 def cautions(trend: Trend) -> tuple[str, ...]:
@@ -169,7 +170,8 @@ def _guarantees(trend: Trend) -> Iterator[str]:
             f"{trend.tests} {'test' if trend.tests == 1 else 'tests'}, adjusted by Holm's method"
         )
         yield (
-            "intervals of changes are 95 % for all groups together, for each kind of change by itself, and cover noise, chance and the series' own "
-            f"variation, supposing that one {trend.grain}'s does not hang on that of the one before"
+            "intervals of changes are 95 % for all groups together, for each question by itself, and cover noise, "
+            f"chance and the series' own variation, supposing that one {trend.grain}'s does not hang on that of the "
+            "one before"
         )
         yield "a change is one of what was recorded: how it is recorded may have changed, and not what happened"

@@ -40,8 +40,8 @@ more where it is large, since the likelihood around the true date is the maximum
 _ALONE = 1e-9
 """What a fit leaves of a value that nothing but it explains."""
 
-POWER = 0.8
 _POWER_QUANTILE = 0.8416
+"""Of 80 %."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Scan:
     """Of the standardised series, at least 1."""
     longest: float
     """What a step of one unit shows at the place where it shows most, in supposed deviations."""
+    longest_without: float
+    """The same where the value is left out that shows most of it."""
 
     @property
     def p_value(self) -> float:
@@ -68,9 +70,15 @@ class Scan:
         at = math.ceil((1 - level) * (len(self.nothing) + 1)) - 1
         return float(self.nothing[min(at, len(self.nothing) - 1)])
 
-    def least_seen(self, level: float) -> float:
-        """Size of a step at the best place that is found four times in five, in the measure's unit."""
-        return (math.sqrt(self.threshold(level)) + _POWER_QUANTILE) * math.sqrt(self.variance) / self.longest
+    def least_seen(self, level: float, without: float) -> float:
+        """Size of a step at the best place that is found four times in five, in the measure's unit.
+
+        Args:
+            without: deviations that it must have where a value is left out.
+        """
+        found = (math.sqrt(self.threshold(level)) + _POWER_QUANTILE) / self.longest
+        stands = (without + _POWER_QUANTILE) / self.longest_without
+        return max(found, stands) * math.sqrt(self.variance)
 
 
 def scanned(sequel: Sequel) -> Scan | None:
@@ -87,7 +95,11 @@ def scanned(sequel: Sequel) -> Scan | None:
     best = int(gains[:, 0].argmax())
     numbers = tuple(int(number) for number in sequel.numbers)
     nothing = _nothing(numbers, sequel.a_year, sequel.guard)
-    return Scan(white.places[best], float(gains[best, 0]) / floor, nothing, floor, float(white.lengths.max()))
+    # Of a direction of length 1, each value has its square; without the value the rest of its leverage is left.
+    leverage = np.maximum(np.diag(white.outside), _ALONE)[:, None]
+    kept = np.sqrt(np.maximum(1 - np.square(white.directions) / leverage, _ALONE).min(axis=0))
+    lengths = float(white.lengths.max()), float((white.lengths * kept).max())
+    return Scan(white.places[best], float(gains[best, 0]) / floor, nothing, floor, *lengths)
 
 
 @lru_cache(maxsize=16)
@@ -138,19 +150,27 @@ def places_of(sequel: Sequel, scan: Scan, level: float) -> tuple[int, ...]:
     return single
 
 
+def reach_without(sequel: Sequel, reach: float, steps: int = 1) -> float:
+    """Deviations that the size of a step must have where a value is left out.
+
+    One place's are enough, but where a single wave stands for the season: what another season adds is then a part of
+    the variance, and a step must be told from that like any that was sought.
+    """
+    if sequel.guard is Guard.WAVE:
+        return reach
+    freedom = len(sequel.values) - sequel.nuisance.shape[1] - steps - 1
+    return float(stats.t.ppf(0.975, max(freedom, 1)))
+
+
 def standing(sequel: Sequel, places: tuple[int, ...], reach: float) -> tuple[int, ...]:
     """The steps whose size is told from nothing, and that would be a difference without any single value.
 
     Args:
-        reach: deviations on either side of a size that was sought. Without a value those of one place do, but where a
-            single wave stands for the season: any other season is then a part of the variance.
+        reach: deviations on either side of a size that was sought.
     """
     while places:
-        one = float(stats.t.ppf(0.975, max(len(sequel.values) - sequel.columns(places).shape[1] - 1, 1)))
-        without = reach if sequel.guard is Guard.WAVE else one
-        strengths = np.minimum(
-            np.sqrt(_strengths(sequel, places)) / reach, _without_any(sequel, places) / without
-        )
+        without = reach_without(sequel, reach, len(places))
+        strengths = np.minimum(np.sqrt(_strengths(sequel, places)) / reach, _without_any(sequel, places) / without)
         weakest = int(np.argmin(strengths))
         if strengths[weakest] > 1:
             break
