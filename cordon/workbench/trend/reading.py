@@ -92,7 +92,7 @@ def _unseen(group: GroupTrend, trend: Trend) -> Iterator[str]:
         level = sum(point.estimate for point in group.points) / len(group.points)
         share = f" ({percent(group.least_step / level)})" if level > group.least_step / 10 else ""
         size = f"{number(group.least_step)} a {trend.grain}{share}"
-        dated = ", and of one of less than twice that no date be named" if group.guard is Guard.WAVE else ""
+        dated = "; one of less than twice that may get no date" if group.guard is Guard.WAVE else ""
         yield f"a lasting jump of less than about {size} would hardly be seen{dated}"
 
 
