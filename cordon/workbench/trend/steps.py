@@ -16,8 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 from ruptures import KernelCPD
-from scipy import stats
 
+from cordon.workbench.trend.amounts import reach_of
 from cordon.workbench.trend.model import LEAST_FREEDOM, Array, Guard, Sequel, Whitened, whitened
 
 LEAST_STAY = 2
@@ -159,7 +159,7 @@ def reach_without(sequel: Sequel, reach: float, steps: int = 1) -> float:
     if sequel.guard is Guard.WAVE:
         return reach
     freedom = len(sequel.values) - sequel.nuisance.shape[1] - steps - 1
-    return float(stats.t.ppf(0.975, max(freedom, 1)))
+    return reach_of(max(freedom, 1), 1)
 
 
 def standing(sequel: Sequel, places: tuple[int, ...], reach: float) -> tuple[int, ...]:
