@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cordon.estimate.interval import REACH_95
 from cordon.workbench.answer import Answer
-from cordon.workbench.trend.finding import Sought, holm, sought
+from cordon.workbench.trend.finding import Sought, Together, holm, sought, stepped
 from cordon.workbench.trend.found import FALSE_ALARM
 from cordon.workbench.trend.periods import Grain, label_of, number_of
 from cordon.workbench.trend.series import GroupSeries, Panel, Place
@@ -41,12 +41,22 @@ def of_rows(rows: Array, sigma: float, grain: Grain = Grain.MONTH) -> Panel:
     return panel({f"group {at}": [float(v) for v in row] for at, row in enumerate(rows)}, sigma, grain)
 
 
-def screened(found: Panel, *, counts: bool = True, season: bool = True) -> tuple[bool, bool, bool]:
-    """Whether any group has a finding: against the year before, as a drift, as a step. As `find`, without the rest."""
+def screened(found: Panel, *, counts: bool = True, season: bool = True) -> tuple[bool, bool, bool, bool]:
+    """Whether any group has a finding, as `find` without the rest.
+
+    Against the year before, as a drift, as a step, as a course that is none of these.
+    """
     looked = [sought(group, found.grain, counts=counts, season=season) for group in found.groups]
-    adjusted = holm([p for one in looked if isinstance(one, Sought) for p in one.p_values])
-    year, drift, step = (np.array(adjusted).reshape(-1, 3) <= FALSE_ALARM).any(axis=0)
-    return bool(year), bool(drift), bool(step)
+    seen = [one for one in looked if isinstance(one, Sought)]
+    adjusted = holm([p for one in seen for p in one.p_values])
+    year, drift, _ = (np.array(adjusted).reshape(-1, 3) <= FALSE_ALARM).any(axis=0)
+    together = Together(len(seen), 0, sum(not math.isnan(p) for p in adjusted))
+    courses = [
+        bool(stepped(one, found.grain, together, p)[1])
+        for one, p in zip(seen, adjusted[2::3], strict=True)
+        if p <= FALSE_ALARM
+    ]
+    return bool(year), bool(drift), any(courses), not all(courses)
 
 
 def document(

@@ -47,6 +47,10 @@ class World:
     """Variance of what is recorded, in Poisson variances; 0 for a number that is always the same."""
     slope: float = 0.0
     """Share of the level a year."""
+    growth: float = 0.0
+    """By which the level is multiplied each year, less 1."""
+    odd: float = 0.0
+    """Share of the level that one month of each group has more."""
     season: Callable[[RNG], Array] = lambda _: np.zeros(12)
     """Share of the level that each month of the year adds."""
     groups: int = 5
@@ -57,7 +61,10 @@ class World:
         at = np.arange(self.periods)
         a_year = self.grain.a_year
         shares = np.stack([self.season(rng)[at % a_year] for _ in range(self.groups)])
-        return self.level * (1 + self.slope * at / a_year + shares)
+        found = self.level * (1 + self.slope * at / a_year + shares) * (1 + self.growth) ** (at / a_year)
+        if self.odd:
+            found[np.arange(self.groups), rng.integers(1, self.periods - 1, self.groups)] *= 1 + self.odd
+        return np.asarray(found)
 
     def drawn(self, rng: RNG, truth: Array) -> Array:
         """What is answered: records by chance, and noise."""
@@ -78,6 +85,12 @@ def smooth(rng: RNG) -> Array:
 def rugged(rng: RNG) -> Array:
     """Any pattern over the year, up to three tenths of the level."""
     return rng.uniform(-0.3, 0.3, size=12)
+
+
+def uneven(rng: RNG) -> Array:
+    """Two waves over the year, each up to a twelfth of the level, with their tops anywhere."""
+    at, tops = np.arange(12) / 12, rng.uniform(size=2)
+    return 0.08 * (np.sin(2 * np.pi * (at + tops[0])) + np.sin(2 * np.pi * (2 * at + tops[1])))
 
 
 UNCHANGED = {
@@ -103,14 +116,29 @@ SLOPING = {
     "30 % a year, 24 months": World(24, 10, slope=0.3),
     "30 % a year, 48 months": World(48, 10, slope=0.3),
     "30 % a year and any season, 48 months": World(48, 10, slope=0.3, season=rugged),
+    "30 % of each year's level, 24 months": World(24, 10, growth=0.3),
+    "30 % of each year's level, 36 months": World(36, 10, growth=0.3),
+    "30 % of each year's level, 48 months": World(48, 10, growth=0.3),
+    "10 % of each year's level of 5,000, 60 months": World(60, 10, level=5000, growth=0.1),
+    "30 % of each year's level and any season, 48 months": World(48, 10, growth=0.3, season=rugged),
 }
 """Worlds that drift: a finding of drift is right, one of a jump is not."""
 
+STEPLESS = {
+    "two waves over the year, 13 months": World(13, 10, level=3000, season=uneven),
+    "two waves over the year, 18 months": World(18, 10, level=3000, season=uneven),
+    "two waves over the year, 23 months": World(23, 10, level=3000, season=uneven),
+    "any season, 18 months": World(18, 10, season=rugged),
+    "one odd month of each group, half more, 24 months": World(24, 10, odd=0.5),
+    "one odd month of each group, half more, 36 months": World(36, 10, odd=0.5),
+}
+"""Worlds that neither drift nor jump, and are not what is supposed: an uneven course is right, a jump is not."""
+
 
 def alarms(world: World, runs: int, seed: int) -> Array:
-    """How many answers had a finding: any, against the year before, a drift, a step."""
+    """How many answers had a finding: any, against the year before, a drift, a step, a course that is none."""
     rng = np.random.default_rng(seed)
-    counted = np.zeros(4, dtype=int)
+    counted = np.zeros(5, dtype=int)
     for _ in range(runs):
         found = screened(of_rows(world.drawn(rng, world.truth(rng)), world.sigma, world.grain))
         counted += np.array([any(found), *found])
@@ -139,6 +167,15 @@ def test_false_alarms(name: str) -> None:
 def test_a_slope_is_no_jump(name: str) -> None:
     """What grows steadily is said to jump in at most one of twenty answers."""
     counted = alarms(SLOPING[name], 1000, seed=3)
+    print(f"{name}: {counted.tolist()} of 1000")
+    assert at_most(FALSE_ALARM, int(counted[3]), 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPLESS)
+def test_what_no_step_describes_is_no_jump(name: str) -> None:
+    """A season that is no wave, and an odd month, are said to jump in at most one of twenty answers."""
+    counted = alarms(STEPLESS[name], 1000, seed=11)
     print(f"{name}: {counted.tolist()} of 1000")
     assert at_most(FALSE_ALARM, int(counted[3]), 1000)
 

@@ -23,7 +23,7 @@ from cordon.workbench.trend.reading import cautions, readings
 from cordon.workbench.trend.season import without_season
 from cordon.workbench.trend.series import read_panel
 from cordon.workbench.trend.showing import COLUMNS, sheet_of
-from cordon.workbench.trend.steps import _segmented, places_of, scanned
+from cordon.workbench.trend.steps import _segmented, _without_any, places_of, scanned
 
 SIGMA = 10.0
 
@@ -47,7 +47,77 @@ def test_a_step_is_found_where_it_is_and_as_large_as_it_is():
     assert (step.at, step.first <= "2020-12" <= step.last) == ("2020-12", True)
     assert step.amount.low < 300 < step.amount.high
     assert step.amount.share == pytest.approx(0.3, abs=0.06)
-    assert found.drift.amount.low < 0 < found.drift.amount.high
+    assert found.drift_beside.low < 0 < found.drift_beside.high
+
+
+def test_a_drift_is_tested_and_sized_by_one_fit():
+    """The test of a drift and its amount are of the same fit, without steps; beside steps it has an amount of its own."""
+    found = one(1000 + 300.0 * (np.arange(36) >= 20) + drawn(1, 36, 33.0))
+    assert found.steps
+    assert found.drift.p_value < 0.05
+    assert found.drift.amount.low > 0, "what is tested is what is sized"
+    said = readings(find(panel({"red": 1000 - 300.0 * (np.arange(36) >= 20) + drawn(1, 36, 33.0)}, SIGMA), counts=True))
+    assert "fell by" in said[0]
+    assert "by -" not in said[0], "a fall by less than nothing would be a rise"
+
+
+def two_waves(seed: int, count: int, share: float) -> np.ndarray:
+    """Counts of 3,000 with a season that is no single wave."""
+    rng, at = np.random.default_rng(seed), np.arange(count)
+    tops = rng.uniform(size=2)
+    season = np.sin(2 * np.pi * (at / 12 + tops[0])) + np.sin(2 * np.pi * (at / 6 + tops[1]))
+    return rng.poisson(3000 * (1 + share * season)) + rng.normal(0, SIGMA, count)
+
+
+def test_no_step_is_named_that_its_interval_denies():
+    """Where the season is no single wave, a short series is uneven: that is said, and no date or size."""
+    uneven = 0
+    for seed in range(6):
+        trend = find(panel({"red": two_waves(seed, 18, 0.08)}, SIGMA), counts=True)
+        (found,) = trend.groups
+        assert not found.steps
+        uneven += found.is_uneven
+        if found.is_uneven:
+            assert "not as a jump that could be dated" in readings(trend)[0]
+            assert "no sudden change stands out" not in readings(trend)[0]
+        assert any("but along one smooth wave a year, the chance" in caution for caution in cautions(trend))
+    assert uneven > 2
+
+
+@pytest.mark.parametrize(("growth", "count"), [(0.3, 48), (0.1, 60)])
+def test_growth_in_percent_is_no_jump(growth, count):
+    """What grows by the same share each year bends, and has no step up or down."""
+    rng = np.random.default_rng(20)
+    level = 5000 * (1 + growth) ** (np.arange(count) / 12)
+    for _ in range(2):
+        found = one(rng.poisson(level) + rng.normal(0, SIGMA, count))
+        assert not found.steps
+        assert found.drift.stands_out
+
+
+def test_an_odd_month_is_no_new_level():
+    """Over two years of free months, one odd month is not told from a jump: none is named."""
+    for at in (0, 11, 12, 23):
+        values = 1000 + drawn(21 + at, 24, 33.0)
+        values[at] += 700
+        assert not one(values).steps
+    # One that lasts is.
+    assert one(1000 + 400.0 * (np.arange(24) >= 14) + drawn(22, 24, 33.0)).steps
+
+
+def test_leaving_a_value_out_is_fitting_without_it():
+    """The size of a step without each value, found at once, is that of as many regressions."""
+    values = 1000 + 200.0 * (np.arange(30) >= 17) + drawn(23, 30, 45.0)
+    (of,) = (sought(group, Grain.MONTH, counts=True, season=True) for group in of_rows(values[None, :], SIGMA).groups)
+    sequel, strengths = of.sequel, []
+    for at in range(30):
+        kept = np.arange(30) != at
+        columns = sequel.columns((17,))[kept] / np.sqrt(sequel.variances[kept])[:, None]
+        standard = (sequel.values / np.sqrt(sequel.variances))[kept]
+        size = np.linalg.lstsq(columns, standard, rcond=None)[0]
+        left = np.square(standard - columns @ size).sum() / (29 - columns.shape[1])
+        strengths.append(size[-1] / np.sqrt(np.linalg.inv(columns.T @ columns)[-1, -1] * max(1.0, left)))
+    assert _without_any(sequel, (17,)) == pytest.approx([min(strengths)])
 
 
 def test_two_steps_are_two_steps():
@@ -76,8 +146,9 @@ def test_a_season_is_no_change_and_is_taken_out():
     assert not found.year_before.tested.stands_out
     adjusted = np.array([point.adjusted for point in found.points])
     assert np.abs(adjusted - adjusted.mean()).max() < 120 < np.abs(season).max()
-    # Without its guard the same season is a change.
-    assert one(1000 + season[:20] + drawn(4, 20, 33.0), season=False).steps
+    # Without its guard a part of the year that is like that every year is a change.
+    summer = 300.0 * (np.arange(20) % 12 >= 6)
+    assert one(1000 + summer + drawn(4, 20, 33.0), season=False).steps
 
 
 def test_the_noise_of_adjusted_values_is_known():
@@ -218,7 +289,7 @@ def test_findings_of_the_whole_are_those_of_the_screen():
     trend = find(of_rows(rows, SIGMA), counts=True)
     year = any(group.year_before.tested.stands_out for group in trend.groups)
     drift, step = any(group.drift.stands_out for group in trend.groups), any(group.steps for group in trend.groups)
-    assert screened(of_rows(rows, SIGMA)) == (year, drift, step)
+    assert screened(of_rows(rows, SIGMA)) == (year, drift, step, any(group.is_uneven for group in trend.groups))
     assert step
 
 

@@ -7,8 +7,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cordon.errors import Refused
-from cordon.workbench.answer import Answer
 from cordon.workbench.extras import needed
 from cordon.workbench.finding import show
 from cordon.workbench.options import (
@@ -30,7 +28,6 @@ from cordon.workbench.options import (
     session,
 )
 from cordon.workbench.output import Format, check_output, check_plot
-from cordon.workbench.session import Session
 from cordon.workbench.trend.periods import Grain
 from cordon.workbench.trend.statement import Wanted
 
@@ -47,8 +44,12 @@ def trend_command(
     by: Annotated[
         str | None, typer.Option("--by", help="One series for each of these: a category, force, or BIN(number, width).")
     ] = None,
-    grain: Annotated[Grain, typer.Option("--grain", help="How long each place of a series lasts.")] = Grain.MONTH,
-    measure: Annotated[str, typer.Option("--measure", help="What is followed, in SQL, e.g. AVG(age).")] = "COUNT(*)",
+    grain: Annotated[
+        Grain | None, typer.Option("--grain", help="How long each place of a series lasts. [default: month]")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option("--measure", help="What is followed, in SQL, e.g. AVG(age). [default: COUNT(*)]")
+    ] = None,
     where: Annotated[str | None, typer.Option("--where", help="Only records for which this holds, in SQL.")] = None,
     since: Annotated[
         str | None, typer.Option("--from", help="First month, as 2019-04. [default: the data set's first]")
@@ -81,7 +82,7 @@ def trend_command(
     check_output(form, output)
     check_plot(plot, output)
     with needed("stats", "a trend"):
-        from cordon.workbench.trend.asking import prepared, trend_of  # noqa: PLC0415 - help needs no statistics
+        from cordon.workbench.trend.asking import earlier_trend, prepared, trend_of  # noqa: PLC0415 - help needs no statistics
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
     wanted = Wanted(dataset, by, grain, measure, where, since, until, date)
     with session(profile, notes) as opened:
@@ -90,14 +91,7 @@ def trend_command(
             return
         if from_query is None:
             answer = asked(opened, prepared(opened, wanted), terms, notes)
+            found = trend_of(opened, answer, season=season)
         else:
-            answer = _recalled(opened, wanted, from_query)
-        found = trend_of(opened, answer, season=season)
+            found = earlier_trend(opened, wanted, opened.recall(from_query), season=season)
     show(found, form, output, plot, notes)
-
-
-def _recalled(opened: Session, wanted: Wanted, query_id: str) -> Answer:
-    answer = opened.recall(query_id)
-    if answer.dataset.split()[0] != wanted.dataset.partition(".")[0]:
-        raise Refused(f"query {answer.query_id[:16]} is about {answer.dataset}, not {wanted.dataset}")
-    return answer

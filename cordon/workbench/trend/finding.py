@@ -19,7 +19,7 @@ from cordon.workbench.trend.model import LEAST_FREEDOM, Array, Fitted, Guard, Se
 from cordon.workbench.trend.periods import Grain, label_of
 from cordon.workbench.trend.season import without_season
 from cordon.workbench.trend.series import GroupSeries, Panel, Place
-from cordon.workbench.trend.steps import Scan, dates_of, places_of, scanned
+from cordon.workbench.trend.steps import Scan, dates_of, places_of, reach_without, scanned, standing
 from cordon.workbench.trend.year import Pairs, YearSeen, each_against, pairs_of, year_seen
 
 
@@ -125,10 +125,19 @@ def _group(series: GroupSeries, one: Sought, grain: Grain, adjusted: Iterator[fl
         variation=final.excess,
         noise_share=float(np.square(one.sigmas).mean() / (sequel.variances.mean() * final.excess)),
         year_before=_year(one, final, reach, year_p, grain),
-        drift=Tested(amount(_drift(final), reach), one.p_values[1], drift_p),
+        drift=Tested(amount(_drift(one.plain), reach_of(one.plain.freedom, together.groups)), one.p_values[1], drift_p),
+        drift_beside=amount(_drift(final), reach) if steps else None,
         steps=steps,
-        least_step=math.nan if scan is None else scan.least_seen(FALSE_ALARM / together.tests),
+        is_uneven=step_p <= FALSE_ALARM and not steps,
+        least_step=_least_step(sequel, scan, together),
     )
+
+
+def _least_step(sequel: Sequel, scan: Scan | None, together: Together) -> float:
+    if scan is None:
+        return math.nan
+    without = reach_without(sequel, math.sqrt(scan.threshold(FALSE_ALARM / together.groups)))
+    return scan.least_seen(FALSE_ALARM / together.tests, without)
 
 
 def _year(one: Sought, final: Fitted, reach: float, p_adjusted: float, grain: Grain) -> YearBefore | None:
@@ -141,7 +150,7 @@ def _year(one: Sought, final: Fitted, reach: float, p_adjusted: float, grain: Gr
 
 
 def _drift(fitted: Fitted) -> Linear:
-    """The drift a year, against the mean level."""
+    """The drift a year on average, against the mean level."""
     return contrast(fitted, np.eye(len(fitted.coefficients))[1], fitted.mean_row)
 
 
@@ -150,7 +159,9 @@ def stepped(
 ) -> tuple[tuple[int, ...], tuple[Step, ...]]:
     """Where a group's level changes, and by how much against the level before.
 
-    An interval holds for every place at once, since the place was sought.
+    An interval holds for every place at once, since the place was sought. A step whose interval holds 0 is none, nor
+    is one that hangs on a single value: where drift, season and steps do not describe a series, the variance about
+    them says so, however surely something has changed.
 
     Args:
         p_adjusted: of the group having any step.
@@ -158,13 +169,13 @@ def stepped(
     sequel, scan = one.sequel, one.scan
     if scan is None or not p_adjusted <= FALSE_ALARM:
         return (), ()
-    places = places_of(sequel, scan, max(FALSE_ALARM / together.tests, scan.p_value))
-    fitted, drift = sequel.fitted(places), sequel.nuisance.shape[1]
     reach = math.sqrt(scan.threshold(FALSE_ALARM / together.groups))
+    places = standing(sequel, places_of(sequel, scan, max(FALSE_ALARM / together.tests, scan.p_value)), reach)
+    fitted, drift = sequel.fitted(places), sequel.nuisance.shape[1]
     found = []
     for at, place in enumerate(places):
         before = np.concatenate([sequel.nuisance[place], np.arange(len(places)) < at])
-        before[2:drift] = 0.0
+        before[sequel.season_at] = 0.0
         change = np.eye(len(before))[drift + at]
         begins, first, last = (
             label_of(int(sequel.numbers[number]), grain) for number in (place, *dates_of(sequel, places, at))

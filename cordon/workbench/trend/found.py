@@ -89,8 +89,12 @@ class GroupTrend:
     """Of the variance of a value about its level, what the noise makes."""
     year_before: YearBefore | None = None
     drift: Tested | None = None
-    """A year, beside the steps; its share is of the mean level."""
+    """A year on average, as if there were no steps; its share is of the mean level."""
+    drift_beside: Amount | None = None
+    """The same beside the steps; None where there are none. It has no test of its own."""
     steps: tuple[Step, ...] = ()
+    is_uneven: bool = False
+    """Whether its course changes beyond noise and chance, and neither drift, season nor a step describes how."""
     least_step: float = math.nan
     """Size of a step that would have been found four times in five; NaN where none was sought."""
 

@@ -1,4 +1,4 @@
-"""One series as a weighted regression: a level, a drift, what comes back every year, and steps.
+"""One series as a weighted regression: a level, a drift that may bend, what comes back every year, and steps.
 
 A value's variance is the known variance of the noise, for counts at least that of a Poisson number at the fitted level
 beside it, times what the series shows to vary more than that.
@@ -21,10 +21,17 @@ Numbers = npt.NDArray[np.int64]
 LEAST_FREEDOM = 4
 """Values beyond what is fitted that a series must have before anything is sought in it."""
 
+CURVE_YEARS = 2.5
+"""Years that a series must have before its drift may bend: steady growth in percent is no line, and over longer it
+differs from one by more than chance does, which a step would explain. Over less it cannot be told from one."""
+
 _ALIKE = 1e-6
 """Share of a step's length that must be left beside drift and season: a step that they explain cannot be told."""
 
 _LEAST_VARIANCE = 1e-12
+
+_LEAST_GROWTH = 1e-3
+_MOST_GROWTH = 1.0
 
 
 class Guard(StrEnum):
@@ -42,7 +49,7 @@ class Fitted:
     """A regression on drift, season and steps."""
 
     coefficients: Array
-    """Level in the middle, drift a year, season, then one for each step."""
+    """Level in the middle, drift a year on average, its bend where there is one, season, then one for each step."""
     spread: Array
     """Covariance of the coefficients where the variance of the values is as supposed."""
     residuals: Array
@@ -68,16 +75,33 @@ class Sequel:
     """What noise, and for counts chance, explain of each value."""
     a_year: int
     guard: Guard
+    growth: float = 0.0
+    """Drift a year as a share of the level, which the bend follows where there is one."""
 
     @cached_property
     def nuisance(self) -> Array:
-        """Columns of level, drift in years from the middle, and season; each of shape (values,)."""
+        """Columns of level, drift in years from the middle, its bend, and season; each of shape (values,)."""
         middle = (self.numbers[0] + self.numbers[-1]) / 2
         years = (self.numbers - middle) / self.a_year
         columns = [np.ones(len(years)), years]
+        if self.bends:
+            columns.append(_bend(years, self.growth))
         if self.guard is Guard.WAVE:
             columns += [np.sin(2 * np.pi * years), np.cos(2 * np.pi * years)]
         return np.stack([*columns, *(season_columns(self.numbers, self.a_year) if self.has_months else ())], axis=1)
+
+    @property
+    def bends(self) -> bool:
+        """Whether the drift may bend, as growth in percent does: where the series is long enough to see that."""
+        seasons = {Guard.MONTHS: self.a_year - 1, Guard.WAVE: 2, Guard.NONE: 0}[self.guard]
+        # Level, drift, bend and one step.
+        freedom = len(self.numbers) - seasons - 4
+        return len(self.numbers) >= CURVE_YEARS * self.a_year and freedom >= LEAST_FREEDOM
+
+    @property
+    def season_at(self) -> slice:
+        """Where the columns of the season stand among those of drift and season."""
+        return slice(2 + self.bends, self.nuisance.shape[1])
 
     @property
     def has_months(self) -> bool:
@@ -133,6 +157,19 @@ class Sequel:
         )
 
 
+def _bend(years: Array, growth: float) -> Array:
+    """What growth in percent has beside a line; the square of time where there is hardly any.
+
+    Nothing of it is level or line, so that the drift beside it is that of the whole time.
+    """
+    if abs(growth) < _LEAST_GROWTH:
+        shape = np.square(years)
+    else:
+        shape = 2 * (np.expm1(growth * years) - growth * years) / growth**2
+    line = np.stack([np.ones(len(years)), years], axis=1)
+    return np.asarray(shape - line @ np.linalg.lstsq(line, shape, rcond=None)[0])
+
+
 def season_columns(numbers: Numbers, a_year: int) -> list[Array]:
     """A column for each period of the year but the last, less its mean over the year: the level is the whole year's."""
     of_year = numbers % a_year
@@ -150,7 +187,13 @@ def prepared(numbers: Numbers, values: Array, sigmas: Array, a_year: int, *, cou
     noise = np.maximum(np.square(sigmas), _LEAST_VARIANCE)
     first = Sequel(numbers, values, noise + max(float(values.mean()), 0.0) * counts, a_year, Guard.NONE)
     first = replace(first, guard=_guard(first) if season else Guard.NONE)
-    if not counts or first.freedom < LEAST_FREEDOM:
+    if first.freedom < LEAST_FREEDOM:
+        return first
+    if first.bends:
+        level, drift = first.fitted().coefficients[:2]
+        growth = drift / level if level > 0 else 0.0
+        first = replace(first, growth=float(np.clip(growth, -_MOST_GROWTH, _MOST_GROWTH)))
+    if not counts:
         return first
     level = first.nuisance @ first.fitted().coefficients
     return replace(first, variances=noise + np.maximum(level, 0.0))

@@ -30,7 +30,7 @@ def _named(name: str, trend: Trend) -> str:
 def _reading(group: GroupTrend, trend: Trend) -> str:
     if group.note:
         return f"nothing can be said: {group.note}"
-    said = [*_year(group), *(_stepped(step, trend) for step in group.steps), *_drifted(group)]
+    said = [*_year(group), *(_stepped(step, trend) for step in group.steps), *_drifted(group), *_uneven(group)]
     if not said:
         said = ["no change that noise and chance would not explain"]
         said += [*_recorded(group), *_unseen(group, trend)]
@@ -64,17 +64,27 @@ def _over(periods: Sequence[str]) -> str:
 
 def _stepped(step: Step, trend: Trend) -> str:
     when = f"in {step.at}" if step.first == step.last else f"in {step.at} (or from {step.first} to {step.last})"
-    return f"{moved(step.amount)} at once {when}, by {number(step.amount.size)} a {trend.grain}"
+    return f"{moved(step.amount)} at once {when}, by {number(abs(step.amount.size))} a {trend.grain}"
 
 
 def _drifted(group: GroupTrend) -> Iterator[str]:
-    drift = group.drift
+    drift, beside = group.drift, group.drift_beside
     if drift is None or not drift.stands_out:
         return
-    if not group.steps:
-        yield f"{moved(drift.amount)} a year over the whole time; no sudden change stands out of that"
-    elif drift.amount.low > 0 or drift.amount.high < 0:
-        yield f"beside that it {moved(drift.amount)} a year"
+    if beside is None:
+        sudden = "" if group.is_uneven else "; no sudden change stands out of that"
+        yield f"{moved(drift.amount)} a year on average over the whole time{sudden}"
+    elif beside.low > 0 or beside.high < 0:
+        yield f"beside that it {moved(beside)} a year on average"
+
+
+def _uneven(group: GroupTrend) -> Iterator[str]:
+    """Something has changed beyond chance, and no step describes it: neither is kept silent."""
+    if group.is_uneven:
+        yield (
+            "varies by more than drift, season, noise and chance explain, and not as a jump that could be dated: "
+            "an odd month, another season or a change of another kind"
+        )
 
 
 def _unseen(group: GroupTrend, trend: Trend) -> Iterator[str]:
@@ -82,7 +92,8 @@ def _unseen(group: GroupTrend, trend: Trend) -> Iterator[str]:
         level = sum(point.estimate for point in group.points) / len(group.points)
         share = f" ({percent(group.least_step / level)})" if level > group.least_step / 10 else ""
         size = f"{number(group.least_step)} a {trend.grain}{share}"
-        yield f"a lasting jump of less than about {size} would hardly be seen"
+        dated = "; one of less than twice that may get no date" if group.guard is Guard.WAVE else ""
+        yield f"a lasting jump of less than about {size} would hardly be seen{dated}"
 
 
 def cautions(trend: Trend) -> tuple[str, ...]:
@@ -142,15 +153,25 @@ def _season(trend: Trend) -> Iterator[str]:
         yield f"not seasonally adjusted: that takes {YEARS_TO_ADJUST} whole years"
 
 
+def _supposed_season(trend: Trend) -> str:
+    """What the guarantee supposes of the season; empty where it holds for any."""
+    guards = {group.guard for group in trend.groups if not group.note}
+    if Guard.NONE in guards:
+        return " and nothing comes back every year"
+    return " but along one smooth wave a year" if Guard.WAVE in guards else ""
+
+
 def _guarantees(trend: Trend) -> Iterator[str]:
     if trend.tests:
         chance = f"{100 * FALSE_ALARM:.0f} %"
+        supposed = _supposed_season(trend)
         yield (
-            f"where nothing has changed, the chance of any finding here is at most {chance}: "
+            f"where nothing has changed{supposed}, the chance of any finding here is at most {chance}: "
             f"{trend.tests} {'test' if trend.tests == 1 else 'tests'}, adjusted by Holm's method"
         )
         yield (
-            "intervals of changes are 95 % for all groups together, and cover noise, chance and the series' own "
-            f"variation, supposing that one {trend.grain}'s does not hang on that of the one before"
+            "intervals of changes are 95 % for all groups together, for each question by itself, and cover noise, "
+            f"chance and the series' own variation, supposing that one {trend.grain}'s does not hang on that of the "
+            "one before"
         )
         yield "a change is one of what was recorded: how it is recorded may have changed, and not what happened"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,10 +28,12 @@ def without_season(sequel: Sequel, steps: Sequence[int], sigmas: Array) -> dict[
     """
     if len(sequel.values) < YEARS_TO_ADJUST * sequel.a_year or not sequel.has_months:
         return {}
+    # What the drift's bend follows is read from the values, and would not be linear in them.
+    sequel = replace(sequel, growth=0.0)
     columns = sequel.columns(steps)
     weights = 1 / np.sqrt(sequel.variances)
     solved = np.linalg.pinv(columns * weights[:, None]) * weights
-    season = slice(2, sequel.nuisance.shape[1])
+    season = sequel.season_at
     influence = np.eye(len(sequel.values)) - columns[:, season] @ solved[season]
     values, noise = influence @ sequel.values, np.sqrt(np.square(influence) @ np.square(sigmas))
     return {

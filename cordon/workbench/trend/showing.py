@@ -64,7 +64,7 @@ def print_trend(trend: Trend, answer: Answer, out: Console) -> None:
 
 def print_notes(trend: Trend, answer: Answer, out: Console) -> None:
     """What must be known to read the series."""
-    for line in (*cautions(trend), *answer.about):
+    for line in (f"asked: {' '.join(answer.sql.split())}", *cautions(trend), *answer.about):
         out.print(line, highlight=False, markup=False, soft_wrap=True, style="dim")
 
 

@@ -19,6 +19,7 @@ COUNT, RECORDS = "COUNT(*)", "records"
 """The measure that is followed unless another is named, and what its column is called."""
 
 _BINS = re.compile(r"^\s*BIN\s*\(.*\)\s*$", re.IGNORECASE | re.DOTALL)
+_WHERE = re.compile(r"\bFROM\s+\S+\s+WHERE\s+(.*)\s+GROUP\s+BY\b", re.IGNORECASE | re.DOTALL)
 _BREAKS_OUT = re.compile(r";|--|/\*")
 
 
@@ -30,8 +31,10 @@ class Wanted:
     """As FROM names it: with or without a version."""
     by: str | None = None
     """A category, `force`, or BIN(number, width)."""
-    grain: Grain = Grain.MONTH
-    measure: str = COUNT
+    grain: Grain | None = None
+    """None for months."""
+    measure: str | None = None
+    """In SQL; None for COUNT(*)."""
     where: str | None = None
     since: str | None = None
     """First month or quarter; None for the contract's first."""
@@ -51,15 +54,15 @@ def statement_of(wanted: Wanted, contract: Contract) -> str:
     """
     date = _date(wanted.date, contract)
     by = _by(wanted.by, contract)
-    for text in (wanted.measure, wanted.where or ""):
+    measure = (wanted.measure or COUNT).strip()
+    for text in (measure, wanted.where or ""):
         if _BREAKS_OUT.search(text):
             raise Refused(
                 f"{text!r} is no part of one SELECT", hint="write an expression alone, without ; and comments"
             )
-    period = f"{wanted.grain.value.upper()}({date.name})"
+    period = f"{(wanted.grain or Grain.MONTH).value.upper()}({date.name})"
     keys = f"{period} AS {PERIOD}" + (f", {by}" if by else "")
     where = " AND ".join(_conditions(wanted, date))
-    measure = wanted.measure.strip()
     named = f"{COUNT} AS {RECORDS}" if measure.upper() == COUNT else measure
     parts = [f"SELECT {keys}, {named} FROM {wanted.dataset}"]  # noqa: S608 - read by our own parser, never run
     parts += [f"WHERE {where}"] if where else []
@@ -115,6 +118,12 @@ def _month(text: str, *, last: bool) -> str:
         return text
     quarter = int(text[-1])
     return f"{text[:4]}-{3 * quarter if last else 3 * quarter - 2:02d}"
+
+
+def where_of(sql: str) -> str:
+    """The condition of a SELECT that is grouped, as it was typed; empty where it has none."""
+    found = _WHERE.search(sql)
+    return " ".join(found[1].split()) if found else ""
 
 
 def counts_rows(statement: Statement, measure: str) -> bool:

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 from ruptures import KernelCPD
 
+from cordon.workbench.trend.amounts import reach_of
 from cordon.workbench.trend.model import LEAST_FREEDOM, Array, Guard, Sequel, Whitened, whitened
 
 LEAST_STAY = 2
@@ -36,8 +37,11 @@ DATES_REACH = 7.35
 more where it is large, since the likelihood around the true date is the maximum of two Brownian motions with drift:
 (1 - exp(-c / 2))^2 = 0.95 (Siegmund 1986)."""
 
-POWER = 0.8
+_ALONE = 1e-9
+"""What a fit leaves of a value that nothing but it explains."""
+
 _POWER_QUANTILE = 0.8416
+"""Of 80 %."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Scan:
     """Of the standardised series, at least 1."""
     longest: float
     """What a step of one unit shows at the place where it shows most, in supposed deviations."""
+    longest_without: float
+    """The same where the value is left out that shows most of it."""
 
     @property
     def p_value(self) -> float:
@@ -64,9 +70,15 @@ class Scan:
         at = math.ceil((1 - level) * (len(self.nothing) + 1)) - 1
         return float(self.nothing[min(at, len(self.nothing) - 1)])
 
-    def least_seen(self, level: float) -> float:
-        """Size of a step at the best place that is found four times in five, in the measure's unit."""
-        return (math.sqrt(self.threshold(level)) + _POWER_QUANTILE) * math.sqrt(self.variance) / self.longest
+    def least_seen(self, level: float, without: float) -> float:
+        """Size of a step at the best place that is found four times in five, in the measure's unit.
+
+        Args:
+            without: deviations that it must have where a value is left out.
+        """
+        found = (math.sqrt(self.threshold(level)) + _POWER_QUANTILE) / self.longest
+        stands = (without + _POWER_QUANTILE) / self.longest_without
+        return max(found, stands) * math.sqrt(self.variance)
 
 
 def scanned(sequel: Sequel) -> Scan | None:
@@ -83,7 +95,11 @@ def scanned(sequel: Sequel) -> Scan | None:
     best = int(gains[:, 0].argmax())
     numbers = tuple(int(number) for number in sequel.numbers)
     nothing = _nothing(numbers, sequel.a_year, sequel.guard)
-    return Scan(white.places[best], float(gains[best, 0]) / floor, nothing, floor, float(white.lengths.max()))
+    # Of a direction of length 1, each value has its square; without the value the rest of its leverage is left.
+    leverage = np.maximum(np.diag(white.outside), _ALONE)[:, None]
+    kept = np.sqrt(np.maximum(1 - np.square(white.directions) / leverage, _ALONE).min(axis=0))
+    lengths = float(white.lengths.max()), float((white.lengths * kept).max())
+    return Scan(white.places[best], float(gains[best, 0]) / floor, nothing, floor, *lengths)
 
 
 @lru_cache(maxsize=16)
@@ -132,6 +148,59 @@ def places_of(sequel: Sequel, scan: Scan, level: float) -> tuple[int, ...]:
         found = found[:weakest] + found[weakest + 1 :]
     # The scan has found a step: at least that one stands.
     return single
+
+
+def reach_without(sequel: Sequel, reach: float, steps: int = 1) -> float:
+    """Deviations that the size of a step must have where a value is left out.
+
+    One place's are enough, but where a single wave stands for the season: what another season adds is then a part of
+    the variance, and a step must be told from that like any that was sought.
+    """
+    if sequel.guard is Guard.WAVE:
+        return reach
+    freedom = len(sequel.values) - sequel.nuisance.shape[1] - steps - 1
+    return reach_of(max(freedom, 1), 1)
+
+
+def standing(sequel: Sequel, places: tuple[int, ...], reach: float) -> tuple[int, ...]:
+    """The steps whose size is told from nothing, and that would be a difference without any single value.
+
+    Args:
+        reach: deviations on either side of a size that was sought.
+    """
+    while places:
+        without = reach_without(sequel, reach, len(places))
+        strengths = np.minimum(np.sqrt(_strengths(sequel, places)) / reach, _without_any(sequel, places) / without)
+        weakest = int(np.argmin(strengths))
+        if strengths[weakest] > 1:
+            break
+        places = places[:weakest] + places[weakest + 1 :]
+    return places
+
+
+def _without_any(sequel: Sequel, places: tuple[int, ...]) -> Array:
+    """The least size of each step where one value is left out, in its deviations; 0 or less where it hangs on one.
+
+    Leaving a value out is a column of its own (Belsley, Kuh and Welsch 1980), so that nothing is fitted anew: with
+    the residual r of a value whose leverage is h, sizes move by the value's weight in them times r / (1 - h).
+    """
+    columns = sequel.columns(places) / np.sqrt(sequel.variances)[:, None]
+    values = sequel.values / np.sqrt(sequel.variances)
+    count, steps = len(values), len(places)
+    solved = np.linalg.pinv(columns)
+    spread, found = solved @ solved.T, solved @ values
+    left = values - columns @ found
+    free = 1 - np.einsum("ij,ji->i", columns, solved)
+    of_steps, freedom = solved[-steps:], count - columns.shape[1]
+    sizes, variances = found[-steps:], np.diag(spread)[-steps:]
+    alone = free <= _ALONE
+    share = np.where(alone, 1.0, free)
+    # Signs count: a size that turns without one value hangs on it.
+    moved = (sizes[:, None] - of_steps * (left / share)) * np.sign(sizes)[:, None]
+    wider = variances[:, None] + np.square(of_steps) / share
+    excesses = np.maximum(1.0, (left @ left - np.square(left) / share) / max(freedom - 1, 1))
+    without = np.where(alone & (np.abs(of_steps) > _ALONE), 0.0, moved / np.sqrt(wider * excesses))
+    return np.asarray(without.min(axis=1))
 
 
 def _strengths(sequel: Sequel, places: Sequence[int]) -> Array:
