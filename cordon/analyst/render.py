@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -65,6 +66,18 @@ def answer_text(answer: Mapping[str, Any]) -> str:
     return out.file.getvalue()
 
 
+def print_whole(table: Table, out: Console) -> None:
+    """Print a table with all that is in it: where it is wider than the terminal, lines go on in the next one, since
+    a figure that is cut says nothing, or another figure.
+    """
+    needs = Measurement.get(out, out.options.update(max_width=_ANY_WIDTH), table).maximum
+    if needs <= out.width:
+        out.print(table, highlight=False)
+        return
+    wide = Console(file=out.file, width=needs, no_color=out.no_color, force_terminal=out.is_terminal)
+    wide.print(table, highlight=False)
+
+
 def _print_table(answer: dict[str, Any], out: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in answer["columns"]:
@@ -78,7 +91,7 @@ def _print_table(answer: dict[str, Any], out: Console) -> None:
         cells = [*_table_cells(answer["columns"], row), *([_certainty(row)] if ranked else [])]
         # Not strings: what somebody else has published must not be read as markup.
         table.add_row(*map(Text, cells))
-    out.print(table, highlight=False)
+    print_whole(table, out)
 
 
 def too_noisy(value: dict[str, Any]) -> bool:

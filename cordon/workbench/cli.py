@@ -84,7 +84,7 @@ def query_command(
     check_places(form, output, plot, dry_run=dry_run)
     with session(profile, notes) as opened:
         if dry_run:
-            rehearsed(opened, typed(sql), terms, form, Console(), output)
+            rehearsed(opened, typed(sql), terms, form, standard_output(), output)
             return
         answer = asked(opened, typed(sql), terms, notes)
         _show(answer, form, output, plot, notes)

@@ -14,7 +14,7 @@ from rich.console import Console
 from cordon.workbench.answer import FRAMES, Answer
 from cordon.workbench.drawing import Drawing
 from cordon.workbench.extras import needed
-from cordon.workbench.output import Format, Sheet, write_sheet
+from cordon.workbench.output import Format, Sheet, standard_output, write_sheet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +91,7 @@ def show(finding: Finding[Any], form: Format, output: Path | None, plot: Path | 
     Raises:
         CordonError: it cannot be written there, or a library is not installed.
     """
-    write_sheet(finding.sheet, form, output, Console(), finding.reading)
+    write_sheet(finding.sheet, form, output, standard_output(), finding.reading)
     if form is Format.CSV:
         finding.notes(notes)
     if plot is not None:

@@ -12,12 +12,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from examples import PERSON_CONTRACT, person_contract, row_contract
 from rich.console import Console
+from rich.table import Table
 
 from cordon.accounting import MARGIN
 from cordon.analyst.answer import Declining, Participation, Record, _estimate_as_dict, costs, make_answer
 from cordon.analyst.compose import cost_of_epsilon, cost_of_half_width, plan_question, plan_statement
 from cordon.analyst.forecast import widest
-from cordon.analyst.render import Format, print_answer, too_noisy
+from cordon.analyst.render import Format, print_answer, print_whole, too_noisy
 from cordon.analyst.rows import Estimate
 from cordon.analyst.workspace import StoredQuery, Workspace
 from cordon.contract import Contract
@@ -427,3 +428,18 @@ def test_a_damaged_query_file_is_named(workspace):
     (workspace._path / QUERY_HASH.hex() / "query.json").write_text("{")
     with pytest.raises(Misconfigured, match=QUERY_HASH.hex()):
         workspace.query(QUERY_HASH)
+
+
+@pytest.mark.parametrize("width", [20, 80, 400])
+def test_a_table_that_is_wider_than_the_terminal_loses_no_figure(width):
+    """A figure that is cut is another figure; lines go on instead."""
+    table = Table("a column with a long name", "another", box=None, pad_edge=False)
+    table.add_row(
+        "12,345,678 to 12,345,999", "9.24 (8.85 to 9.64) and more than fits into eighty columns of a terminal"
+    )
+    out = Console(file=io.StringIO(), width=width)
+    print_whole(table, out)
+    text = out.file.getvalue()
+    assert "12,345,678 to 12,345,999" in text
+    assert "9.24 (8.85 to 9.64) and more than fits into eighty columns of a terminal" in text
+    assert "\u2026" not in text

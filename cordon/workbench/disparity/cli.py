@@ -29,7 +29,7 @@ from cordon.workbench.options import (
     rehearsed,
     session,
 )
-from cordon.workbench.output import Format, check_output, check_plot
+from cordon.workbench.output import Format, check_output, check_plot, standard_output
 
 command = typer.Typer(
     help="Compare groups' rates with a reference group's, and say what can be concluded.",
@@ -94,7 +94,7 @@ def disparity_command(
             answer=stored,
         )  # fmt: skip
         if dry_run:
-            rehearsed(opened, compared.sql, terms, form, Console(), output, plot)
+            rehearsed(opened, compared.sql, terms, form, standard_output(), output, plot)
             return
         answer = asked(opened, compared.sql, terms, notes) if stored is None else stored
     found = compared_in(answer, compared, adjust=adjust, within=residents_within / 100)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cordon.analyst.render import print_whole
 from cordon.workbench.disparity.reading import about, conclusions, ends, figure, limits
 from cordon.workbench.disparity.result import Comparison, Disparity, Rate, Span
 from cordon.workbench.output import Sheet, Value
@@ -34,7 +35,7 @@ def sheet_of(found: Disparity) -> Sheet:
 
 def print_disparity(found: Disparity, out: Console) -> None:
     """The table, what can and cannot be concluded, and what must be known of the answer."""
-    out.print(_table(found), highlight=False)
+    print_whole(_table(found), out)
     for title, sentences in (("What the records show", conclusions(found)), ("What they do not show", limits(found))):
         out.print(f"\n{title}", style="bold", highlight=False, markup=False)
         for sentence in sentences:

@@ -25,7 +25,7 @@ from cordon.workbench.options import (
     rehearsed,
     session,
 )
-from cordon.workbench.output import Format, check_output, check_plot
+from cordon.workbench.output import Format, check_output, check_plot, standard_output
 from cordon.workbench.regress.asking import check_where, fitted, prepared
 
 command = typer.Typer(
@@ -76,7 +76,7 @@ def regress_command(
             weights=",".join(f"{weight:g}" for weight in wanted.weights),
         )  # fmt: skip
         if dry_run:
-            rehearsed(opened, wanted.sql, terms, form, Console(), output, plot)
+            rehearsed(opened, wanted.sql, terms, form, standard_output(), output, plot)
             return
         answer = opened.recall(from_query) if from_query else asked(opened, wanted.sql, terms, notes)
     show(fitted(answer, wanted), form, output, plot, notes)

@@ -57,10 +57,10 @@ def about(found: Regression, answer: Answer) -> tuple[str, ...]:
 
 
 def _explained(found: Regression) -> str:
-    what = f"how {found.response} differs between records"
+    what = f"the differences between records in {found.response}"
     if math.isnan(found.explained):
         return f"How much of {what} the terms explain cannot be told from the noise: {_NO_PREDICTION}"
-    return f"The terms explain {100 * found.explained:.0f} % of {what}: {_NO_PREDICTION}"
+    return f"The terms explain {100 * found.explained:.2g} % of {what}: {_NO_PREDICTION}"
 
 
 def _sentence(term: Coefficient, found: Regression, model: Model) -> str:

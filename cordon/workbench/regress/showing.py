@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cordon.analyst.render import print_whole
 from cordon.workbench.answer import Answer
 from cordon.workbench.output import Sheet, Value
 from cordon.workbench.regress.model import Model
@@ -36,7 +37,7 @@ def print_regression(found: Regression, model: Model, answer: Answer, out: Conso
     if found.only:
         line = f"only records for which {' and '.join(found.only)}"
         out.print(line, highlight=False, markup=False, soft_wrap=True)
-    out.print(_table(found), highlight=False)
+    print_whole(_table(found), out)
     out.print(f"\nintercept: {found.base}", highlight=False, markup=False, soft_wrap=True)
     out.print(
         f"records: {found.rows:,.0f} ({found.rows_low:,.0f} to {found.rows_high:,.0f}); "

@@ -27,7 +27,7 @@ from cordon.workbench.options import (
     rehearsed,
     session,
 )
-from cordon.workbench.output import Format, check_output, check_plot
+from cordon.workbench.output import Format, check_output, check_plot, standard_output
 from cordon.workbench.trend.periods import Grain
 from cordon.workbench.trend.statement import Wanted
 
@@ -87,7 +87,7 @@ def trend_command(
     wanted = Wanted(dataset, by, grain, measure, where, since, until, date)
     with session(profile, notes) as opened:
         if dry_run and from_query is None:
-            rehearsed(opened, prepared(opened, wanted), terms, form, Console(), output, plot)
+            rehearsed(opened, prepared(opened, wanted), terms, form, standard_output(), output, plot)
             return
         if from_query is None:
             answer = asked(opened, prepared(opened, wanted), terms, notes)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cordon.analyst.render import print_whole
 from cordon.workbench.answer import Answer
 from cordon.workbench.output import Sheet, Value
 from cordon.workbench.trend.amounts import Amount
@@ -54,7 +55,7 @@ def _finite(value: float) -> float | None:
 
 def print_trend(trend: Trend, answer: Answer, out: Console) -> None:
     """The series, what they show, and what must be known to read them."""
-    out.print(_table(trend), highlight=False)
+    print_whole(_table(trend), out)
     out.print("\nWhat the records show", style="bold", highlight=False, markup=False)
     for sentence in readings(trend):
         out.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
