@@ -26,7 +26,7 @@ READING = (
     "A hollow point is too noisy to read.",
     "A gap has no value, which is not zero.",
 )
-OWN_SCALES = "Each picture has a scale of its own, which begins at 0."
+OWN_SCALES = "Each picture has a scale of its own, which holds 0."
 CUT = "not from 0"
 
 MOST_TOGETHER = 4
