@@ -57,7 +57,10 @@ def test_a_session_asks_and_remembers(live: Live) -> None:
             session.recall("ff" * 8 + "00")
         assert submitted(live) == before
         session.query("SELECT COUNT(*) AS n FROM stop_search", epsilon=0.5, purpose=PURPOSE)
-        assert [text for text in said if f"cordon history {answer.query_id[:16]}" in text]
+        noted = [text for text in said if f"cordon history {answer.query_id[:16]}" in text]
+        assert noted
+        session.query("SELECT COUNT(*) AS n FROM stop_search", epsilon=0.5, purpose=PURPOSE, anew=True)
+        assert [text for text in said if "you asked this" in text][-1] == noted[-1], "who says anew knows it"
 
 
 def test_sessions_are_awaited_side_by_side(live: Live) -> None:
