@@ -152,7 +152,8 @@ class Session:
                 return Answer(known.as_dict())
             if known is not None:
                 self._note(f"note: {already(known)}, which is less exact: 'cordon releases' shows it at no cost")
-            self._note_earlier(statement)
+            if not anew:
+                self._note_earlier(statement)
             opened = self._client.ask(
                 statement, cost, federation,
                 purpose=purpose, weights=wish.importance, wait_seconds=wait_days * SECONDS_A_DAY,

@@ -23,33 +23,6 @@ from cordon.workbench.rereading import statement_of
 from cordon.workbench.session import Session
 
 
-def prepared(
-    session: Session,
-    dataset: str,
-    *,
-    by: str,
-    outcome: str | None = None,
-    per: Per | None = None,
-    reference: str | None = None,
-    by_force: bool = False,
-    where: str = "",
-    answer: Answer | None = None,
-) -> Wanted:
-    """What would be asked; tells nobody.
-
-    Args:
-        answer: that is to be compared instead of asking: by its version of the contract, as it was fetched last.
-
-    Raises:
-        QuestionRefused: something is not in the contract, or cannot be asked.
-        Refused: there is nothing that a rate could be over, or the answer is about another data set.
-    """
-    return understood(
-        session.federation(cached=answer is not None), dataset,
-        by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, answer=answer,
-    )  # fmt: skip
-
-
 def understood(
     federation: Federation,
     dataset: str,
@@ -62,7 +35,10 @@ def understood(
     where: str = "",
     answer: Answer | None = None,
 ) -> Wanted:
-    """The same by what is known of a federation; an earlier answer is taken by what its statement measures.
+    """What would be asked, by what is known of a federation; tells nobody.
+
+    Args:
+        answer: an earlier one that is to be compared instead of asking: taken by what its statement measures.
 
     Raises:
         QuestionRefused: something is not in the contract, or cannot be asked.
@@ -139,8 +115,8 @@ def disparity(
     Raises:
         CordonError: as `Session.query`, and where something cannot be compared.
     """
-    asked = prepared(
-        session, dataset,
+    asked = understood(
+        session.federation(cached=answer is not None), dataset,
         by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where, answer=answer,
     )  # fmt: skip
     if answer is None:

@@ -84,12 +84,12 @@ def disparity_command(
     check_output(form, output)
     check_plot(plot, output)
     with needed("stats", "a disparity"):
-        from cordon.workbench.disparity.asking import compared_in, prepared  # noqa: PLC0415 - help needs no statistics
+        from cordon.workbench.disparity.asking import compared_in, understood  # noqa: PLC0415 - help needs no statistics
     terms = Terms(purpose=purpose, epsilon=epsilon, within=within, attempts=attempts, wait=wait, anew=anew)
     with session(profile, notes) as opened:
         stored = None if from_query is None else opened.recall(from_query)
-        compared = prepared(
-            opened, dataset,
+        compared = understood(
+            opened.federation(cached=stored is not None), dataset,
             by=by, outcome=outcome, per=per, reference=reference, by_force=by_force, where=where,
             answer=stored,
         )  # fmt: skip
