@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -90,6 +91,11 @@ def test_sessions_are_awaited_side_by_side(live: Live) -> None:
     assert crimes > 1000
 
 
+def without_age(text: str) -> list[str]:
+    """The lines of an explanation, without how old the copy of the register is: a second passes between two."""
+    return re.sub(r"as of \d+ \w+ ago", "as of a while ago", text).splitlines()
+
+
 def test_a_dry_run_asks_nobody(live: Live, tmp_path: Path) -> None:
     """It prints what 'cordon explain' prints, needs no purpose, and the coordinator hears of no query."""
     before = submitted(live)
@@ -99,7 +105,7 @@ def test_a_dry_run_asks_nobody(live: Live, tmp_path: Path) -> None:
     assert "nothing was asked and nothing was spent" in done.out
     kept = tmp_path / "rehearsed.txt"
     written = live.cordon("query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1", "--dry-run", "-o", str(kept))
-    assert (written.code, written.out, kept.read_text().splitlines()) == (0, "", done.out.splitlines())
+    assert (written.code, written.out, without_age(kept.read_text())) == (0, "", without_age(done.out))
     told = live.cordon("query", "SELECT COUNT(*) FROM stop_search", "--epsilon", "1")
     assert (told.code, "--purpose" in told.err, PURPOSE in told.err) == (2, True, True)
     assert submitted(live) == before
